@@ -1,0 +1,58 @@
+"""Makes basicsr 1.4.2 importable and correct on today's stack. Import this before basicsr.
+
+Every entry point and every package of this project imports this module first. It changes nothing on disk, and
+nothing at all where the installed basicsr or torchvision has already been mended. What basicsr does wrongly in its
+training loop (epochs, resuming, saving, option files) is not patched here: `dcpt_models` has a loop of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+
+
+def _restore_functional_tensor() -> None:
+    """Give back the module torchvision removed in 0.17, with the one name that basicsr.data.degradations imports."""
+    name = "torchvision.transforms.functional_tensor"
+    if importlib.util.find_spec(name) is not None:
+        return
+    from torchvision.transforms.functional import rgb_to_grayscale
+
+    module = types.ModuleType(name, "Stand-in for a module that torchvision removed; made by dcpt_compat.")
+    module.rgb_to_grayscale = rgb_to_grayscale  # type: ignore[attr-defined]
+    sys.modules[name] = module
+
+
+def _whole_jpeg_quality() -> None:
+    """Hand OpenCV 5 a whole number as JPEG quality; basicsr.data.degradations draws a float, which it refuses."""
+    from basicsr.data import degradations
+
+    encode = degradations.add_jpg_compression
+    if getattr(encode, "mended_by_dcpt", False):
+        return
+
+    def add_jpg_compression(img, quality=90):
+        return encode(img, int(quality))
+
+    add_jpg_compression.__doc__ = encode.__doc__
+    add_jpg_compression.mended_by_dcpt = True  # type: ignore[attr-defined]
+    degradations.add_jpg_compression = add_jpg_compression
+
+
+def _silent_registry_lookup() -> None:
+    """Stop Registry.get from printing to standard output, where `--json` promises one object and nothing else."""
+    from basicsr.utils.registry import Registry
+
+    def get(self, name, suffix="basicsr"):
+        for key in (name, f"{name}_{suffix}"):
+            if key in self._obj_map:
+                return self._obj_map[key]
+        raise KeyError(f"No object named '{name}' found in '{self._name}' registry!")
+
+    Registry.get = get
+
+
+_restore_functional_tensor()
+_whole_jpeg_quality()
+_silent_registry_lookup()

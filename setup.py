@@ -1,0 +1,41 @@
+"""Installation of the distribution ``dcpt``; settings of the tools stand in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="dcpt",
+    version="0.1.0",
+    description="Universal image restoration pre-training via degradation classification, on BasicSR",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=["dcpt_arch", "dcpt_models", "dcpt_data", "dcpt_data.degradations"],
+    py_modules=["dcpt_compat"],
+    package_data={"dcpt_models": ["published/*.yml"], "dcpt_data": ["*.yml"]},
+    # basicsr 1.4.2 is a source distribution that does not build on 3.13; torch no longer ships for 3.9.
+    python_requires=">=3.10,<3.13",
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        "basicsr==1.4.2",
+        "mmengine>=0.10.7",
+        "mmcv-lite>=2.2.0",
+        "opencv-python>=4.8",
+        "lmdb>=1.4",
+        "scipy>=1.10",
+        "scikit-image>=0.22",
+        "addict>=2.4",
+        "yapf>=0.40",
+        "pyyaml>=6.0",
+        "tqdm>=4.65",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "pytest-xdist>=3.5"],
+        "dev": ["ruff>=0.9", "mypy>=1.14", "types-PyYAML"],
+        "wandb": ["wandb"],
+    },
+)
