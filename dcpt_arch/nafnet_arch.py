@@ -1,0 +1,121 @@
+"""NAFNet (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from dcpt_arch.backbone import FeatureInfo, RestorationBackbone, check_levels
+from dcpt_arch.layers import LayerNorm2d
+
+
+class SimpleGate(nn.Module):
+    """Product of the two halves of the channels (Eq. 6): a gate without an activation function."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a, b = x.chunk(2, dim=1)
+        return a * b
+
+
+class NAFBlock(nn.Module):
+    """The block of Figure 3c: a gated depth-wise convolution with simplified channel attention, then a gated 1x1 pair.
+
+    Both halves are residual and scaled by `beta` and `gamma`, which start at zero, so that a new block is the identity.
+
+    Args:
+        channels: Channels of input and output.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.gate = SimpleGate()
+        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1))
+        self.conv3 = nn.Conv2d(channels, channels, 1)
+        self.norm2 = LayerNorm2d(channels)
+        self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv5 = nn.Conv2d(channels, channels, 1)
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.gate(self.conv2(self.conv1(self.norm1(x))))
+        x = x + self.conv3(y * self.sca(y)) * self.beta
+        y = self.gate(self.conv4(self.norm2(x)))
+        return x + self.conv5(y) * self.gamma
+
+
+@ARCH_REGISTRY.register()
+class NAFNet(RestorationBackbone):
+    """A U-shaped network of NAFBlocks with one long residual around it.
+
+    The feature levels are the outputs of the decoder stages; the head is the last convolution.
+
+    Args:
+        in_channels: Channels of the input image.
+        out_channels: Channels of the output image; the input is added to it where both are equal.
+        width: Channels at full resolution; they double with every level.
+        enc_blk_nums: Blocks of each encoder stage, full resolution first.
+        middle_blk_num: Blocks at the lowest resolution.
+        dec_blk_nums: Blocks of each decoder stage, lowest resolution first; as many stages as in the encoder.
+
+    Raises:
+        ValueError: If the lists of block numbers do not fit each other.
+    """
+
+    head = ("ending",)
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 64,
+        enc_blk_nums: Sequence[int] = (1, 1, 1, 28),
+        middle_blk_num: int = 1,
+        dec_blk_nums: Sequence[int] = (1, 1, 1, 1),
+    ) -> None:
+        super().__init__()
+        check_levels("enc_blk_nums", enc_blk_nums)
+        check_levels("dec_blk_nums", dec_blk_nums, len(enc_blk_nums))
+        self.intro = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.ending = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.add_input = in_channels == out_channels
+
+        self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
+        channels, stride = width, 1
+        for blocks in enc_blk_nums:
+            self.encoders.append(nn.Sequential(*(NAFBlock(channels) for _ in range(blocks))))
+            self.downs.append(nn.Conv2d(channels, 2 * channels, 2, stride=2))
+            channels, stride = 2 * channels, 2 * stride
+        self.size_multiple = stride
+        self.middle_blks = nn.Sequential(*(NAFBlock(channels) for _ in range(middle_blk_num)))
+
+        self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
+        for blocks in dec_blk_nums:
+            self.ups.append(nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2)))
+            channels, stride = channels // 2, stride // 2
+            self.decoders.append(nn.Sequential(*(NAFBlock(channels) for _ in range(blocks))))
+            self.feature_info.insert(0, FeatureInfo(channels=channels, stride=stride))
+
+    def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], None]:
+        x = self.intro(x)
+        skips: list[torch.Tensor] = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            x = encoder(x)
+            skips.append(x)
+            x = down(x)
+        x = self.middle_blks(x)
+        features: list[torch.Tensor] = []
+        for up, decoder in zip(self.ups, self.decoders, strict=True):
+            x = decoder(up(x) + skips.pop())
+            features.insert(0, x)
+        return features, None
+
+    def decode(self, x: torch.Tensor, features: list[torch.Tensor], carried: None) -> torch.Tensor:
+        image = self.ending(features[0])
+        return image + x if self.add_input else image

@@ -1,0 +1,153 @@
+"""PromptIR (Potlapalli et al., "Prompting for All-in-One Blind Image Restoration", NeurIPS 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from dcpt_arch.backbone import FeatureInfo, RestorationBackbone, check_levels
+from dcpt_arch.transformer_blocks import Downsample, LayerNormKind, PatchEmbed, TransformerBlock, Upsample
+
+
+class PromptGenerationModule(nn.Module):
+    """A mixture of learned prompts, weighted by the input's channel means (Section 3.2.1, Eq. 2).
+
+    Args:
+        prompt_dim: Channels of the prompt.
+        prompt_len: Number of prompt components.
+        prompt_size: Height and width at which the components are learned.
+        in_dim: Channels of the features that choose the weights.
+    """
+
+    def __init__(self, prompt_dim: int, prompt_len: int, prompt_size: int, in_dim: int) -> None:
+        super().__init__()
+        self.prompt_param = nn.Parameter(torch.rand(1, prompt_len, prompt_dim, prompt_size, prompt_size))
+        self.linear_layer = nn.Linear(in_dim, prompt_len)
+        self.conv3x3 = nn.Conv2d(prompt_dim, prompt_dim, 3, padding=1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weights = self.linear_layer(x.mean((-2, -1))).softmax(dim=1)
+        # One product with the flattened components; they are not repeated over the batch.
+        components = self.prompt_param[0]
+        prompt = (weights @ components.flatten(1)).unflatten(1, components.shape[1:])
+        prompt = F.interpolate(prompt, x.shape[-2:], mode="bilinear", align_corners=False)
+        return self.conv3x3(prompt)
+
+
+def _stage(blocks: int, channels: int, heads: int, expansion: float, bias: bool, norm: LayerNormKind) -> nn.Sequential:
+    return nn.Sequential(*(TransformerBlock(channels, heads, expansion, bias, norm) for _ in range(blocks)))
+
+
+@ARCH_REGISTRY.register()
+class PromptIR(RestorationBackbone):
+    """Restormer's four-level U-shape with a prompt joined in before each decoder level (Figure 2).
+
+    The feature levels are the outputs of the three prompt interactions (`reduce_noise_level*`), so the classification
+    pass leaves out the decoder's full resolution, the refinement and the output convolution.
+
+    Args:
+        in_channels: Channels of the input image.
+        out_channels: Channels of the output image; the input is added to it where both are equal.
+        dim: Channels at full resolution.
+        num_blocks: Transformer blocks of the four levels; the decoder has as many in its three.
+        num_refinement_blocks: Blocks behind the decoder, at full resolution.
+        heads: Attention heads of the four levels.
+        ffn_expansion_factor: Hidden channels of a feed-forward network, as a multiple of its input's.
+        bias: Whether the blocks' convolutions have a bias.
+        layer_norm: "with_bias" as published, or "bias_free".
+        prompt_dims: Channels of the prompts at the three decoder levels, highest resolution first.
+        prompt_sizes: Height and width of the learned prompts, highest resolution first.
+        prompt_len: Components of each prompt.
+
+    Raises:
+        ValueError: If a list has the wrong length or heads do not divide the channels.
+    """
+
+    head = ("output",)
+    size_multiple = 8
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        dim: int = 48,
+        num_blocks: Sequence[int] = (4, 6, 6, 8),
+        num_refinement_blocks: int = 4,
+        heads: Sequence[int] = (1, 2, 4, 8),
+        ffn_expansion_factor: float = 2.66,
+        bias: bool = False,
+        layer_norm: LayerNormKind = "with_bias",
+        prompt_dims: Sequence[int] = (64, 128, 320),
+        prompt_sizes: Sequence[int] = (64, 32, 16),
+        prompt_len: int = 5,
+    ) -> None:
+        super().__init__()
+        for name, value, length in (
+            ("num_blocks", num_blocks, 4),
+            ("heads", heads, 4),
+            ("prompt_dims", prompt_dims, 3),
+            ("prompt_sizes", prompt_sizes, 3),
+        ):
+            check_levels(name, value, length)
+        common = (ffn_expansion_factor, bias, layer_norm)
+        d1, d2, d3, d4 = dim, 2 * dim, 4 * dim, 8 * dim
+        self.add_input = in_channels == out_channels
+
+        self.patch_embed = PatchEmbed(in_channels, d1, bias)
+        self.encoder_level1 = _stage(num_blocks[0], d1, heads[0], *common)
+        self.down1_2 = Downsample(d1)
+        self.encoder_level2 = _stage(num_blocks[1], d2, heads[1], *common)
+        self.down2_3 = Downsample(d2)
+        self.encoder_level3 = _stage(num_blocks[2], d3, heads[2], *common)
+        self.down3_4 = Downsample(d3)
+        self.latent = _stage(num_blocks[3], d4, heads[3], *common)
+
+        # Each prompt interaction reduces its level to the channels that the next up-sampling expects; the widths
+        # are the published ones, though not symmetric.
+        interactions = ((3, d4, d3), (2, d3, d3), (1, d2, d2))
+        for level, channels, reduced in interactions:
+            prompt_dim = prompt_dims[level - 1]
+            prompt = PromptGenerationModule(prompt_dim, prompt_len, prompt_sizes[level - 1], channels)
+            self.add_module(f"prompt{level}", prompt)
+            block = TransformerBlock(channels + prompt_dim, heads[2], *common)
+            self.add_module(f"noise_level{level}", block)
+            reduce = nn.Conv2d(channels + prompt_dim, reduced, 1, bias=bias)
+            self.add_module(f"reduce_noise_level{level}", reduce)
+            self.feature_info.insert(0, FeatureInfo(channels=reduced, stride=2**level))
+
+        self.up4_3 = Upsample(d3)
+        self.reduce_chan_level3 = nn.Conv2d(d3 // 2 + d3, d3, 1, bias=bias)
+        self.decoder_level3 = _stage(num_blocks[2], d3, heads[2], *common)
+        self.up3_2 = Upsample(d3)
+        self.reduce_chan_level2 = nn.Conv2d(d2 + d2, d2, 1, bias=bias)
+        self.decoder_level2 = _stage(num_blocks[1], d2, heads[1], *common)
+        self.up2_1 = Upsample(d2)
+        self.decoder_level1 = _stage(num_blocks[0], d2, heads[0], *common)
+        self.refinement = _stage(num_refinement_blocks, d2, heads[0], *common)
+        self.output = nn.Conv2d(d2, out_channels, 3, padding=1, bias=bias)
+
+    def _interact(self, level: int, x: torch.Tensor) -> torch.Tensor:
+        """Prompt generation, then prompt interaction (Section 3.2.2), at one decoder level."""
+        prompt = self.get_submodule(f"prompt{level}")(x)
+        x = self.get_submodule(f"noise_level{level}")(torch.cat([x, prompt], dim=1))
+        return self.get_submodule(f"reduce_noise_level{level}")(x)
+
+    def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        skip1 = self.encoder_level1(self.patch_embed(x))
+        skip2 = self.encoder_level2(self.down1_2(skip1))
+        skip3 = self.encoder_level3(self.down2_3(skip2))
+        feature3 = self._interact(3, self.latent(self.down3_4(skip3)))
+        y = self.reduce_chan_level3(torch.cat([self.up4_3(feature3), skip3], dim=1))
+        feature2 = self._interact(2, self.decoder_level3(y))
+        y = self.reduce_chan_level2(torch.cat([self.up3_2(feature2), skip2], dim=1))
+        feature1 = self._interact(1, self.decoder_level2(y))
+        return [feature1, feature2, feature3], skip1
+
+    def decode(self, x: torch.Tensor, features: list[torch.Tensor], carried: torch.Tensor) -> torch.Tensor:
+        y = torch.cat([self.up2_1(features[0]), carried], dim=1)
+        image = self.output(self.refinement(self.decoder_level1(y)))
+        return image + x if self.add_input else image
