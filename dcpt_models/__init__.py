@@ -1,1 +1,9 @@
+"""Models and losses. Importing this package registers all of them in basicsr's registries."""
+
 import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+from dcpt_models.dcpt_model import DCPTModel
+from dcpt_models.focal_loss import FocalLoss
+from dcpt_models.option_files import OptionError
+from dcpt_models.restoration_model import RestorationModel
+
+__all__ = ["DCPTModel", "FocalLoss", "OptionError", "RestorationModel"]

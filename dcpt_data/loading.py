@@ -1,0 +1,99 @@
+"""Data loaders from the `datasets` section of an option file."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+from basicsr.data import build_dataset
+from basicsr.utils.registry import DATASET_REGISTRY
+from torch.utils.data import DataLoader, Dataset
+
+from dcpt_data.degradation_dataset import locate
+from dcpt_data.errors import DataError
+from dcpt_data.options import LoaderOptions, SetOptions, pick
+from dcpt_data.sampling import Shard, ShuffledBatches
+
+
+def _quiet_worker(worker: int) -> None:
+    # Ctrl-C reaches the whole process group; the main process alone decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, start: int = 0) -> DataLoader:
+    """The endless loader of a training set.
+
+    Args:
+        opt: The `train` section: a data set's options and those of `LoaderOptions`.
+        rank: This process.
+        world_size: Number of processes.
+        start: Iterations already done; their samples are not read.
+
+    Returns:
+        A loader that never ends.
+    """
+    dataset: Any = build_dataset(opt)
+    options = LoaderOptions(**pick(LoaderOptions, opt))
+    batches: Any = ShuffledBatches(
+        len(dataset), options.batch_size_per_gpu, opt.get("seed", 0), rank, world_size, start
+    )
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=options.num_worker_per_gpu,
+        pin_memory=options.pin_memory,
+        worker_init_fn=_quiet_worker,
+    )
+
+
+def build_val_loaders(datasets: dict[str, dict[str, Any]], rank: int = 0, world_size: int = 1) -> list[DataLoader]:
+    """One loader for each validation or test set, in the order of the option file, one image at a time.
+
+    Each process gets its share of the images. `loader.dataset.opt["name"]` is the set's name, as BasicSR has it.
+    """
+    loaders = []
+    for key, opt in datasets.items():
+        if key.split("_")[0] == "train":
+            continue
+        dataset: Any = build_dataset(opt)
+        dataset.opt = opt
+        loaders.append(DataLoader(dataset, batch_size=1, sampler=Shard(len(dataset), rank, world_size)))
+    return loaders
+
+
+def _image_sets(datasets: dict[str, dict[str, Any]]) -> Iterator[tuple[str, SetOptions]]:
+    for key, opt in datasets.items():
+        kind: type[Dataset] = DATASET_REGISTRY.get(opt["type"])
+        if hasattr(kind, "image_sets"):
+            for name, options in kind.image_sets(opt).items():
+                yield f"datasets:{key}:{name}", options
+
+
+def check_folders(datasets: dict[str, dict[str, Any]]) -> None:
+    """Find every folder that the `datasets` section needs and that is not there.
+
+    Raises:
+        DataError: Naming all of them, the degradation and data set each is for, where that comes from, and the command
+            that makes a stand-in.
+    """
+    missing: dict[Path, str] = {}
+    for name, options in _image_sets(datasets):
+        try:
+            images = locate(options)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from error
+        for root in (images.root_gt, images.root_lq):
+            if root is not None and not root.is_dir():
+                missing[root] = f"{images.degradation}: {images.about}"
+    if missing:
+        lines = [f"  {root}\n      {reason}" for root, reason in missing.items()]
+        raise DataError(
+            f"{len(missing)} folders of data are missing:\n"
+            + "\n".join(lines)
+            + "\nPut the data there, set `path:datasets_root`, or make a stand-in from any photographs:\n"
+            "  python tools/synthesize.py --gt FOLDER_OF_PHOTOGRAPHS --setting 5d --out datasets"
+        )

@@ -1,0 +1,62 @@
+"""The order in which training samples are visited: a function of (seed, position), not of processes or workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+SampleKey = tuple[int, int]
+"""(epoch, index): a sample's random generator comes from both, so a sample differs every epoch."""
+
+
+class ShuffledBatches(Sampler[list[SampleKey]]):
+    """An endless stream of batches, every sample of an epoch once, in a new random order each epoch.
+
+    All processes together draw consecutive positions of one global stream. Batches run across the end of an epoch, so a
+    data set may be smaller than a batch, and no sample is dropped. The stream can start anywhere without being drawn
+    up to there, which is what makes a resumed run exact.
+
+    Args:
+        length: Samples of the data set.
+        batch_size: Samples of one process in one iteration.
+        seed: Seed of the order.
+        rank: This process.
+        world_size: Number of processes.
+        start: Iterations already done.
+    """
+
+    def __init__(
+        self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, start: int = 0
+    ) -> None:
+        if length < 1 or batch_size < 1:
+            raise ValueError(f"need at least one sample and a batch of one or more; got {length} and {batch_size}")
+        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self.rank, self.world_size, self.start = rank, world_size, start
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        epoch, order = -1, np.empty(0, np.int64)
+        position = (self.start * self.world_size + self.rank) * self.batch_size
+        while True:
+            batch: list[SampleKey] = []
+            for p in range(position, position + self.batch_size):
+                if p // self.length != epoch:
+                    epoch = p // self.length
+                    order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+                batch.append((epoch, int(order[p % self.length])))
+            yield batch
+            position += self.world_size * self.batch_size
+
+
+class Shard(Sampler[int]):
+    """The indices of a validation set that one process evaluates: every `world_size`-th one."""
+
+    def __init__(self, length: int, rank: int = 0, world_size: int = 1) -> None:
+        self.indices = range(rank, length, world_size)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)

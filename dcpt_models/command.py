@@ -1,0 +1,44 @@
+"""How a command ends: what went wrong in one message, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from dcpt_arch.checkpoints import CheckpointError
+from dcpt_models.option_files import OptionError
+from dcpt_models.training import Stopped
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
+    """Run a command; errors that a user can mend end it with their message, all others with a traceback.
+
+    Args:
+        main: The command.
+        failures: Further errors that a user can mend.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """
+    try:
+        main()
+    except OptionError as error:
+        return _end(error, WRONG_USAGE)
+    except (CheckpointError, FloatingPointError, OSError) as error:
+        return _end(error, FAILED)
+    except failures as error:
+        return _end(error, FAILED)
+    except Stopped as stop:
+        print(f"{stop}. To go on, give the same command with --auto_resume", file=sys.stderr)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        print("Interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def _end(error: Exception, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code

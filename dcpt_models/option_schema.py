@@ -1,0 +1,255 @@
+"""What a whole option file may say, gathered from where each part is implemented, and the check against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from basicsr.utils.registry import (
+    ARCH_REGISTRY,
+    DATASET_REGISTRY,
+    LOSS_REGISTRY,
+    METRIC_REGISTRY,
+    MODEL_REGISTRY,
+    Registry,
+)
+
+from dcpt_models.learning_rate import optimizer_class, scheduler_class
+from dcpt_models.option_check import Declaration, Problem, check_mapping, declared_by, raise_problems
+from dcpt_models.option_files import Options, nearest
+
+
+@dataclass
+class PathOptions:
+    """The `path` section.
+
+    Attributes:
+        pretrain_network_g: Checkpoint to initialise the restoration network with.
+        pretrain_scope_g: "encoder" leaves the restoration head at its initial values (fine-tuning after DCPT).
+        param_key_g: "params" or "params_ema"; by default the averaged weights if the file has them.
+        strict_load_g: Whether every tensor must be there and fit.
+        pretrain_network_dc: The same for the classifier.
+        param_key_dc: The same for the classifier.
+        strict_load_dc: The same for the classifier.
+        resume_state: Training state to go on from.
+        datasets_root: Folder that data sets named by `source` lie in.
+        experiments_root: Folder of this run; `experiments/NAME` by default.
+        results_root: Folder of test results; `results/NAME` by default.
+    """
+
+    pretrain_network_g: str | None = None
+    pretrain_scope_g: Literal["all", "encoder"] = "all"
+    param_key_g: str | None = None
+    strict_load_g: bool = True
+    pretrain_network_dc: str | None = None
+    param_key_dc: str | None = None
+    strict_load_dc: bool = True
+    resume_state: str | None = None
+    datasets_root: str = "datasets"
+    experiments_root: str | None = None
+    results_root: str | None = None
+
+
+@dataclass
+class ValOptions:
+    """The `val` section.
+
+    Attributes:
+        val_freq: Iterations between validations while training.
+        val_first: Validate before the first iteration too.
+        save_img: Whether restored images are saved.
+        rounded: Whether images are rounded to 8 bit before they are measured (the 5D protocol); otherwise floats.
+        metrics: Name -> `type` in the engine's metric registry, its arguments, and `better` ("higher" or "lower").
+    """
+
+    val_freq: int = 5000
+    val_first: bool = False
+    save_img: bool = False
+    rounded: bool = True
+    metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass
+class WandbOptions:
+    """The `wandb` section of `logger`: the project to log to, and the id of a run to go on with."""
+
+    project: str | None = None
+    resume_id: str | None = None
+
+
+@dataclass
+class LoggerOptions:
+    """The `logger` section.
+
+    Attributes:
+        print_freq: Iterations between log lines.
+        save_checkpoint_freq: Iterations between checkpoints.
+        use_tb_logger: Whether TensorBoard events are written, to `tb_logger` in the run's folder.
+        wandb: Send them to Weights & Biases too.
+    """
+
+    print_freq: int = 100
+    save_checkpoint_freq: int = 5000
+    use_tb_logger: bool = False
+    wandb: WandbOptions | None = None
+
+
+@dataclass
+class DistOptions:
+    """The `dist_params` section: the backend ("nccl" on GPUs, "gloo" on CPUs by default) and Slurm's port."""
+
+    backend: Literal["nccl", "gloo"] | None = None
+    port: int = 29500
+
+
+@dataclass
+class FileOptions:
+    """The top level of an option file.
+
+    Attributes:
+        name: Name of the run.
+        model_type: Registered model.
+        degradations: The classes, by name; a class's index is its place in this list.
+        scale: Always 1; BasicSR's key.
+        num_gpu: 0 to stay on the CPU; "auto" for a GPU if there is one.
+        manual_seed: Seed of everything random.
+    """
+
+    name: str
+    model_type: str
+    datasets: dict[str, dict[str, Any]]
+    network_g: dict[str, Any]
+    path: PathOptions = field(default_factory=PathOptions)
+    degradations: list[str] | None = None
+    network_dc: dict[str, Any] | None = None
+    train: dict[str, Any] | None = None
+    val: ValOptions | None = None
+    logger: LoggerOptions = field(default_factory=LoggerOptions)
+    dist_params: DistOptions | None = None
+    scale: Literal[1] = 1
+    num_gpu: int | Literal["auto"] = "auto"
+    manual_seed: int = 0
+
+
+def _find(registry: Registry) -> Callable[[str], Any]:
+    def find(name: str) -> Any:
+        if name not in registry and f"{name}_basicsr" not in registry:
+            raise ValueError(f"no '{name}' among the registered{nearest(name, registry.keys())}")
+        return registry.get(name)
+
+    return find
+
+
+def _check_typed(
+    section: Any,
+    path: tuple[str, ...],
+    find: Callable[[str], Any],
+    skip: tuple[str, ...],
+    extra: dict[str, Any] | None = None,
+    closed: bool = False,
+) -> list[Problem]:
+    """Check a section that names a `type`, and the arguments of that type.
+
+    Args:
+        section: The section.
+        path: Its path.
+        find: Name of a type -> class or function; raises ValueError.
+        skip: Arguments that code gives, not the option file.
+        extra: Further keys and their annotations.
+        closed: Refuse unknown keys even if the type takes `**kwargs`.
+    """
+    if not isinstance(section, dict):
+        return [Problem(path, "must be a section with a `type`")]
+    if "type" not in section:
+        return [Problem(path, "has no `type`")]
+    try:
+        kind = find(str(section["type"]))
+    except ValueError as error:
+        return [Problem((*path, "type"), str(error))]
+    declared = declared_by(kind, skip=(*skip, "type"))
+    declared = Declaration(
+        {**declared.annotations, **(extra or {}), "type": str}, declared.required, declared.open and not closed
+    )
+    return check_mapping(section, declared, path)
+
+
+def _check_dataset(key: str, section: Any) -> list[Problem]:
+    path = ("datasets", key)
+    if not isinstance(section, dict) or "type" not in section:
+        return [Problem(path, "has no `type`")]
+    try:
+        kind = _find(DATASET_REGISTRY)(str(section["type"]))
+    except ValueError as error:
+        return [Problem((*path, "type"), str(error))]
+    # The engine's own data sets declare no options; theirs cannot be checked.
+    return check_mapping(section, declared_by(kind.Options), path) if hasattr(kind, "Options") else []
+
+
+def _check_train(section: dict[str, Any], model: Any) -> list[Problem]:
+    if not hasattr(model, "TrainOptions"):
+        return []
+    problems = check_mapping(section, declared_by(model.TrainOptions), ("train",))
+    for key, value in section.items():
+        if key.startswith("optim_"):
+            problems += _check_typed(value, ("train", key), optimizer_class, ("params",))
+        elif key == "scheduler" and value is not None:
+            problems += _check_typed(value, ("train", key), scheduler_class, ("optimizer",))
+        elif key.endswith("_opt"):
+            problems += _check_typed(value, ("train", key), _find(LOSS_REGISTRY), ())
+    return problems
+
+
+def check_options(options: Options, is_train: bool) -> None:
+    """Check a whole option file before anything starts.
+
+    Args:
+        options: What `read_options` returned.
+        is_train: Whether it is to train; a test file needs no `train` section.
+
+    Raises:
+        OptionError: Listing every unknown key, wrong type and unknown name, each with its file and path.
+    """
+    values = options.values
+    problems = check_mapping(values, declared_by(FileOptions))
+    model = None
+    try:
+        model = _find(MODEL_REGISTRY)(str(values.get("model_type")))
+    except ValueError as error:
+        problems.append(Problem(("model_type",), str(error)))
+    for key in ("network_g", "network_dc"):
+        if values.get(key) is not None:
+            problems += _check_typed(values[key], (key,), _find(ARCH_REGISTRY), ("feature_info", "classes"))
+    datasets = values.get("datasets")
+    for key, section in (datasets if isinstance(datasets, dict) else {}).items():
+        problems += _check_dataset(key, section)
+    if is_train:
+        problems += _needs_of_training(values, model)
+    val = values.get("val")
+    metrics = val.get("metrics") if isinstance(val, dict) else None
+    for name, section in (metrics if isinstance(metrics, dict) else {}).items():
+        better = {"better": Literal["higher", "lower"]}
+        path = ("val", "metrics", name)
+        problems += _check_typed(section, path, _find(METRIC_REGISTRY), ("img", "img2"), better, closed=True)
+    if model is not None:
+        problems += [
+            Problem((key,), f"is needed by {values['model_type']}")
+            for key in getattr(model, "needs", ())
+            if not values.get(key)
+        ]
+    raise_problems(_distinct(problems), options)
+
+
+def _needs_of_training(values: dict[str, Any], model: Any) -> list[Problem]:
+    problems = []
+    if not isinstance(values.get("train"), dict):
+        problems.append(Problem(("train",), "is needed for training"))
+    elif model is not None:
+        problems += _check_train(values["train"], model)
+    if not isinstance(values.get("datasets"), dict) or "train" not in values["datasets"]:
+        problems.append(Problem(("datasets",), "has no `train` data set"))
+    return problems
+
+
+def _distinct(problems: list[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))

@@ -1,0 +1,86 @@
+"""The folder of a training run: made, archived or gone on with, never overwritten."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch.distributed as dist
+
+from dcpt_arch.checkpoints import CheckpointError, read_checkpoint
+from dcpt_models.checkpointing import newest_state, saved_iterations
+from dcpt_models.logs import start_event_writer, start_logger
+from dcpt_models.option_files import OptionError, dump_options
+from dcpt_models.processes import stop_processes
+
+
+class Run:
+    """An open run: its folder, its logs, and the state it goes on from. Use it in a `with` statement.
+
+    Args:
+        opt: Completed options; see `dcpt_models.settings.load_options`.
+
+    Attributes:
+        resume_state: The training state to go on from, or None.
+        start: Iterations already done.
+
+    Raises:
+        OptionError: If the folder holds checkpoints and the run was not told to go on with them.
+        CheckpointError: If `resume_state` cannot be read.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        self.folder = Path(opt["path"]["experiments_root"])
+        self.rank, self.world_size = opt["rank"], opt["world_size"]
+        self.resume_state = self._find_state()
+        self.start: int = self.resume_state["iter"] if self.resume_state else 0
+        moved = self._make_folder() if self.rank == 0 else None
+        if opt["dist"]:
+            dist.barrier()
+        stamp = time.strftime("%Y%m%d_%H%M%S")
+        self.logger = start_logger(self.folder / f"train_{opt['name']}_{stamp}.log", self.rank)
+        if moved:
+            self.logger.info(f"An earlier run without checkpoints was moved to {moved}")
+        self.logger.info(f"Run '{opt['name']}' in {self.folder}")
+        self.events = start_event_writer(opt)
+
+    def _find_state(self) -> dict[str, Any] | None:
+        states = Path(self.opt["path"]["training_states"])
+        if self.opt["auto_resume"]:
+            found = newest_state(states)
+            if found is None and saved_iterations(states):
+                raise CheckpointError(f"{states}: no training state can be read; remove the folder to start anew")
+            return found[1] if found else None
+        if self.opt["path"]["resume_state"]:
+            return read_checkpoint(self.opt["path"]["resume_state"])
+        return None
+
+    def _make_folder(self) -> Path | None:
+        """Make the folder and archive the options in it; returns where an earlier run's folder was moved, if it was."""
+        moved = None
+        if self.folder.exists() and self.resume_state is None and not self.opt["auto_resume"]:
+            if any(self.folder.glob("models/*")) and not self.opt["debug"]:
+                raise OptionError(
+                    f"{self.folder} holds the checkpoints of an earlier run. Add --auto_resume to go on with it, "
+                    "choose another name (--force_yml name=NAME), or remove the folder"
+                )
+            moved = self.folder.with_name(f"{self.folder.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
+            self.folder.rename(moved)
+        for key in ("experiments_root", "models", "training_states", "visualization"):
+            Path(self.opt["path"][key]).mkdir(parents=True, exist_ok=True)
+        header = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{shlex.join(sys.argv)}"
+        dump_options(self.opt["resolved"], self.folder / Path(self.opt["option_file"]).name, header)
+        return moved
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.events:
+            self.events.close()
+        stop_processes()

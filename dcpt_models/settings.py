@@ -1,0 +1,142 @@
+"""From a command line to resolved, checked options with absolute paths."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.utils.registry import DATASET_REGISTRY
+
+from dcpt_models.option_check import declared_by
+from dcpt_models.option_files import OptionError, Options, read_options
+from dcpt_models.option_schema import LoggerOptions, PathOptions, ValOptions, check_options
+from dcpt_models.processes import start_processes
+
+DEBUG_FREQ = 8
+
+
+def argument_parser(description: str) -> argparse.ArgumentParser:
+    """The command line that BasicSR's users know."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="how processes were started"
+    )
+    parser.add_argument(
+        "--auto_resume", action="store_true", help="go on from the newest checkpoint of this run, if there is one"
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help=f"name the run debug_*, log every iteration, validate every {DEBUG_FREQ}"
+    )
+    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--force_yml",
+        nargs="+",
+        default=[],
+        metavar="KEY:SUB=VALUE",
+        help="replace options, e.g. train:total_iter=1000",
+    )
+    return parser
+
+
+def load_options(arguments: argparse.Namespace, root: Path, is_train: bool) -> dict[str, Any]:
+    """Read, check and complete an option file.
+
+    Args:
+        arguments: What `argument_parser` parsed.
+        root: The repository: where `experiments`, `results` and relative paths without a match lie.
+        is_train: For training or for testing.
+
+    Returns:
+        The options, with absolute paths, defaults, and BasicSR's own entries (`rank`, `world_size`, `dist`,
+        `is_train`, `auto_resume`). Under "resolved" stand the options as the files say them, to be archived.
+
+    Raises:
+        OptionError: See `check_options`.
+    """
+    file = _find_file(arguments.opt, root)
+    options = read_options(file, arguments.force_yml)
+    check_options(options, is_train)
+    return complete(options, arguments, root, is_train)
+
+
+def _find_file(given: str, root: Path) -> Path:
+    """An option file is looked for in the current folder, then in the repository."""
+    path = Path(given).expanduser()
+    return root / path if not path.exists() and (root / path).exists() else path
+
+
+def resolve(given: str, root: Path) -> str:
+    """An absolute path: relative ones are taken from the current folder if they exist there, else from `root`."""
+    path = Path(given).expanduser()
+    return str(path.absolute() if path.exists() else root / path)
+
+
+def complete(options: Options, arguments: argparse.Namespace, root: Path, is_train: bool) -> dict[str, Any]:
+    """Fill in defaults, process, device and absolute paths; see `load_options`."""
+    values = options.values
+    opt: dict[str, Any] = {**values, "resolved": values, "option_file": str(options.file_of(()))}
+    opt["path"] = {**vars(PathOptions()), **values.get("path", {})}
+    opt["val"] = {**vars(ValOptions()), **(values.get("val") or {})}
+    opt["logger"] = {**vars(LoggerOptions()), **values.get("logger", {})}
+    opt.update(is_train=is_train, auto_resume=arguments.auto_resume, debug=arguments.debug, root_path=str(root))
+    opt.setdefault("manual_seed", 0)
+    if arguments.debug:
+        opt["name"] = opt["name"] if opt["name"].startswith("debug") else f"debug_{opt['name']}"
+        opt["logger"].update(print_freq=1, save_checkpoint_freq=DEBUG_FREQ)
+        opt["val"]["val_freq"] = DEBUG_FREQ
+
+    dist_params = values.get("dist_params") or {}
+    opt["dist"] = arguments.launcher != "none"
+    opt["rank"], opt["world_size"] = start_processes(arguments.launcher, **dist_params)
+    wanted, found = values.get("num_gpu", "auto"), torch.cuda.device_count()
+    if wanted not in ("auto", 0) and not found:
+        raise OptionError(f"num_gpu is {wanted}, but PyTorch finds no GPU; set num_gpu: auto, or 0 for the CPU")
+    # One process drives one GPU; several are for torchrun.
+    opt["num_gpu"] = 0 if wanted == 0 else min(1, found)
+
+    _complete_paths(opt, root)
+    opt["datasets"] = {key: _complete_dataset(key, section, opt, root) for key, section in values["datasets"].items()}
+    return opt
+
+
+def _complete_paths(opt: dict[str, Any], root: Path) -> None:
+    path = opt["path"]
+    for key, value in path.items():
+        if isinstance(value, str) and not key.startswith("param_key") and key != "pretrain_scope_g":
+            path[key] = resolve(value, root)
+    if opt["is_train"]:
+        home = Path(path["experiments_root"] or root / "experiments" / opt["name"])
+        path.update(
+            experiments_root=str(home), models=str(home / "models"), training_states=str(home / "training_states")
+        )
+    else:
+        home = Path(path["results_root"] or root / "results" / opt["name"])
+        path["results_root"] = str(home)
+    path.update(log=str(home), visualization=str(home / "visualization"))
+
+
+def _complete_dataset(key: str, section: dict[str, Any], opt: dict[str, Any], root: Path) -> dict[str, Any]:
+    kind = DATASET_REGISTRY.get(section["type"])
+    section = _resolve_roots(section, root)
+    section.update(phase=key.split("_")[0], scale=opt.get("scale", 1))
+    section.setdefault("name", key)
+    if hasattr(kind, "Options"):
+        declared = declared_by(kind.Options).annotations
+        given = {"seed": opt["manual_seed"], "datasets_root": opt["path"]["datasets_root"]}
+        section = {**{name: value for name, value in given.items() if name in declared}, **section}
+    return section
+
+
+def _resolve_roots(section: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Make every `dataroot_*` in a section, at any depth, absolute."""
+    return {
+        key: _resolve_roots(value, root)
+        if isinstance(value, dict)
+        else resolve(value, root)
+        if isinstance(value, str) and key.startswith("dataroot")
+        else value
+        for key, value in section.items()
+    }

@@ -1,0 +1,67 @@
+"""Turn a folder of clean photographs into paired data, in the folders that the option files expect.
+
+  python tools/synthesize.py --gt photographs --setting 5d --out datasets
+
+Photographs are split into training and test ones by seed. Each training set (or test set) of the setting is made from
+all training (or test) photographs, so it is a stand-in that has the published data set's layout, not its content.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dcpt_data import DataError
+from dcpt_data.sources import known_settings
+from dcpt_data.synthesis import plan, synthesise
+from dcpt_models.command import run_command
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--gt", type=Path, required=True, metavar="FOLDER", help="clean photographs, nested or not")
+    result.add_argument("--setting", choices=list(known_settings()), default="5d", help="which data sets (default: 5d)")
+    result.add_argument("--out", type=Path, default=Path("datasets"), help="root of the data sets (default: datasets)")
+    result.add_argument("--seed", type=int, default=0, help="of the split and the degradations (default: 0)")
+    result.add_argument("--test-share", type=float, default=0.1, help="share kept for the test sets (default: 0.1)")
+    result.add_argument(
+        "--test-gt", type=Path, metavar="FOLDER", help="photographs of the test sets"
+    )
+    result.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
+    return result
+
+
+def main() -> None:
+    arguments = parser().parse_args()
+    begun = time.time()
+    plans = plan(arguments.gt, arguments.setting, arguments.seed, arguments.test_share, arguments.test_gt)
+    with tqdm(total=sum(len(p.photographs) for p in plans), unit="image", file=sys.stderr) as bar:
+
+        def report(name: str, done: int, total: int) -> None:
+            bar.total = total
+            bar.set_description(name, refresh=False)
+            bar.update(done - bar.n)
+
+        kept = synthesise(plans, arguments.out, arguments.seed, report)
+    made = {
+        p.source.name: {
+            "degradation": p.source.degradation,
+            "folder": str(arguments.out / p.source.folder),
+            "images": len(p.photographs),
+            "kept": p.source.name in kept,
+        }
+        for p in plans
+    }
+    if arguments.json:
+        print(json.dumps({"sets": made, "seconds": round(time.time() - begun, 1)}))
+        return
+    for name, entry in made.items():
+        note = " (was there already)" if entry["kept"] else ""
+        print(f"{name:13} {entry['degradation']:12} {entry['images']:5} images  {entry['folder']}{note}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, DataError))
