@@ -24,6 +24,7 @@ from dcpt_data.sources import get_source
 from dcpt_data.transforms import pad_to, random_crop, random_flip
 
 Sample = dict[str, Any]
+Pair = tuple[Path | None, Path]  # degraded (none to synthesise it), ground truth
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,13 @@ class ImageSet:
         images = locate(options)
         self.degradation, self.root_gt = images.degradation, images.root_gt
         self.parameters, self.reading = options.parameters, reading
-        self.pairs: list[tuple[Path | None, Path]]
+        self.pairs: list[Pair]
         if images.root_lq is None:
             self.pairs = [(None, path) for path in list_images(images.root_gt)]
         else:
             self.pairs = [*find_pairs(images.root_lq, images.root_gt, images.pairing)]
+        if options.limit is not None:
+            self.pairs = _spread(self.pairs, options.limit)
         # Shared by the workers, so that a data set warns once and not once a worker.
         self._warned_of_size = multiprocessing.Value("b", False)
 
@@ -138,6 +141,14 @@ class ImageSet:
         if self.reading.phase != "train" and self.degradation == "noise" and isinstance(sigma, (int, float)):
             return evaluation_noise(gt, sigma)
         return degrade(self.degradation, gt, rng, **self.parameters)
+
+
+def _spread(pairs: list[Pair], limit: int) -> list[Pair]:
+    """At most `limit` of the pairs, evenly spread."""
+    if limit < 1:
+        raise DataError(f"limit must be 1 or more, not {limit}")
+    step = max(1.0, len(pairs) / limit)
+    return [pairs[int(i * step)] for i in range(min(limit, len(pairs)))]
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:

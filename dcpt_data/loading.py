@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,7 @@ def build_val_loaders(datasets: dict[str, dict[str, Any]], rank: int = 0, world_
             continue
         dataset: Any = build_dataset(opt)
         dataset.opt = opt
+        logging.getLogger("basicsr").info(f"{opt['name']}: {len(dataset)} images")
         loaders.append(DataLoader(dataset, batch_size=1, sampler=Shard(len(dataset), rank, world_size)))
     return loaders
 

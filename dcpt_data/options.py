@@ -20,6 +20,7 @@ class SetOptions:
         pairing: How names are matched; see `dcpt_data.pairing`.
         parameters: Parameters of the synthesised degradation.
         datasets_root: Folder that sources lie in.
+        limit: Use so many images only, evenly spread over the sorted names; for quicker validation.
     """
 
     source: str | None = None
@@ -29,6 +30,7 @@ class SetOptions:
     pairing: Rule | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     datasets_root: str = "datasets"
+    limit: int | None = None
 
 
 @dataclass(kw_only=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -106,6 +107,17 @@ def synthesise(plans: list[Plan], out: Path, seed: int, report: Callable[[str, i
             (partial_folder / MANIFEST).write_text(json.dumps(wanted[p.source.name], indent=1), encoding="utf-8")
             partial_folder.rename(final)
     return kept
+
+
+def stand_ins(datasets: dict[str, dict[str, Any]]) -> list[str]:
+    """Names of the data sets of an option file that are stand-ins made here, not what was published."""
+    made = []
+    for key, opt in datasets.items():
+        if not opt.get("source"):
+            continue
+        if Path(opt["datasets_root"], get_source(opt["source"]).folder, MANIFEST).is_file():
+            made.append(opt.get("name", key))
+    return made
 
 
 def _manifest(plan: Plan, seed: int) -> dict[str, object]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from dcpt_arch.checkpoints import CheckpointError
 from dcpt_models.option_files import OptionError
+from dcpt_models.processes import stop_processes
 from dcpt_models.training import Stopped
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -36,6 +37,8 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        stop_processes()
     return DONE
 
 

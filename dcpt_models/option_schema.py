@@ -60,6 +60,7 @@ class ValOptions:
         val_first: Validate before the first iteration too.
         save_img: Whether restored images are saved.
         rounded: Whether images are rounded to 8 bit before they are measured (the 5D protocol); otherwise floats.
+        measure_input: Whether the degraded images are measured too, as `input_psnr` and so on.
         metrics: Name -> `type` in the engine's metric registry, its arguments, and `better` ("higher" or "lower").
     """
 
@@ -67,6 +68,7 @@ class ValOptions:
     val_first: bool = False
     save_img: bool = False
     rounded: bool = True
+    measure_input: bool = False
     metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -93,6 +95,19 @@ class LoggerOptions:
     save_checkpoint_freq: int = 5000
     use_tb_logger: bool = False
     wandb: WandbOptions | None = None
+
+
+@dataclass
+class TableOptions:
+    """The `table` section: which published table a test is compared with, and which of its rows.
+
+    Attributes:
+        published: Name of a file in dcpt_models/published.
+        row: Name of the method.
+    """
+
+    published: str
+    row: str
 
 
 @dataclass
@@ -127,6 +142,7 @@ class FileOptions:
     val: ValOptions | None = None
     logger: LoggerOptions = field(default_factory=LoggerOptions)
     dist_params: DistOptions | None = None
+    table: TableOptions | None = None
     scale: Literal[1] = 1
     num_gpu: int | Literal["auto"] = "auto"
     manual_seed: int = 0

@@ -15,7 +15,6 @@ from dcpt_arch.checkpoints import CheckpointError, read_checkpoint
 from dcpt_models.checkpointing import newest_state, saved_iterations
 from dcpt_models.logs import start_event_writer, start_logger
 from dcpt_models.option_files import OptionError, dump_options
-from dcpt_models.processes import stop_processes
 
 
 class Run:
@@ -83,4 +82,3 @@ class Run:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.events:
             self.events.close()
-        stop_processes()

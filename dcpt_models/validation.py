@@ -49,9 +49,12 @@ def validate(model: DegradationModel, loaders: list[Any], iteration: Any, tb_log
             model.feed_data(batch)
             totals["images"] += 1
             if metrics or save_img:
-                restored = model.restore()
-                for metric, value in measure(restored, model.gt, metrics, opt.get("rounded", True)).items():
+                restored, rounded = model.restore(), opt.get("rounded", True)
+                for metric, value in measure(restored, model.gt, metrics, rounded).items():
                     totals[metric] += value
+                if opt.get("measure_input"):
+                    for metric, value in measure(model.lq, model.gt, metrics, rounded).items():
+                        totals[f"input_{metric}"] += value
                 if save_img:
                     _save(restored, Path(model.opt["path"]["visualization"], name), batch["name"][0], iteration)
             logits = model.classify()

@@ -27,9 +27,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--out", type=Path, default=Path("datasets"), help="root of the data sets (default: datasets)")
     result.add_argument("--seed", type=int, default=0, help="of the split and the degradations (default: 0)")
     result.add_argument("--test-share", type=float, default=0.1, help="share kept for the test sets (default: 0.1)")
-    result.add_argument(
-        "--test-gt", type=Path, metavar="FOLDER", help="photographs of the test sets"
-    )
+    result.add_argument("--test-gt", type=Path, metavar="FOLDER", help="photographs of the test sets")
     result.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
     return result
 

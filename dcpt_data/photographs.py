@@ -1,0 +1,69 @@
+"""The photographs that scikit-image installs: what the demo and the tests are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage import data
+
+from dcpt_data.images import write_image
+
+LARGEST = 640  # pixels; larger photographs are reduced, so that reading them does not hold up a small demo
+
+_STEREO = (0, 1)
+TRAIN: dict[str, Callable[[], np.ndarray]] = {
+    **{
+        name: getattr(data, name)
+        for name in (
+            "astronaut",
+            "brick",
+            "camera",
+            "coins",
+            "grass",
+            "gravel",
+            "hubble_deep_field",
+            "immunohistochemistry",
+            "moon",
+            "retina",
+            "rocket",
+        )
+    },
+    **{f"motorcycle{i}": partial(lambda view: data.stereo_motorcycle()[view], i) for i in _STEREO},
+}
+TEST: dict[str, Callable[[], np.ndarray]] = {name: getattr(data, name) for name in ("chelsea", "coffee")}
+
+
+def load(photograph: Callable[[], np.ndarray]) -> np.ndarray:
+    """One of the photographs as H x W x 3, RGB, uint8, at most `LARGEST` pixels long."""
+    image = photograph()
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    factor = LARGEST / max(image.shape[:2])
+    if factor < 1:
+        size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(image[..., :3])
+
+
+def write_photographs(folder: Path, photographs: dict[str, Callable[[], np.ndarray]]) -> None:
+    """Write photographs as PNG files, named after them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, photograph in photographs.items():
+        write_image(folder / f"{name}.png", load(photograph))
+
+
+def write_tiles(folder: Path, photographs: dict[str, Callable[[], np.ndarray]], size: int) -> None:
+    """Write photographs cut into whole size x size tiles, as PNG files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, photograph in photographs.items():
+        image = load(photograph)
+        rows, columns = image.shape[0] // size, image.shape[1] // size
+        for row in range(rows):
+            for column in range(columns):
+                top, left = row * size, column * size
+                tile = image[top : top + size, left : left + size]
+                write_image(folder / f"{name}_{row}_{column}.png", tile)
