@@ -34,8 +34,8 @@ class PathOptions:
         strict_load_dc: The same for the classifier.
         resume_state: Training state to go on from.
         datasets_root: Folder that data sets named by `source` lie in.
-        experiments_root: Folder of this run; `experiments/NAME` by default.
-        results_root: Folder of test results; `results/NAME` by default.
+        experiments_root: Folder of this run; by default `experiments/NAME` in the repository.
+        results_root: Folder of test results; by default `results/NAME` in the repository.
     """
 
     pretrain_network_g: str | None = None

@@ -104,16 +104,16 @@ def complete(options: Options, arguments: argparse.Namespace, root: Path, is_tra
 
 def _complete_paths(opt: dict[str, Any], root: Path) -> None:
     path = opt["path"]
-    for key, value in path.items():
-        if isinstance(value, str) and not key.startswith("param_key") and key != "pretrain_scope_g":
-            path[key] = resolve(value, root)
+    for key in ("pretrain_network_g", "pretrain_network_dc", "resume_state", "datasets_root"):
+        if path[key]:
+            path[key] = resolve(path[key], root)
     if opt["is_train"]:
-        home = Path(path["experiments_root"] or root / "experiments" / opt["name"])
+        home = Path(path["experiments_root"] or root / "experiments" / opt["name"]).expanduser().absolute()
         path.update(
             experiments_root=str(home), models=str(home / "models"), training_states=str(home / "training_states")
         )
     else:
-        home = Path(path["results_root"] or root / "results" / opt["name"])
+        home = Path(path["results_root"] or root / "results" / opt["name"]).expanduser().absolute()
         path["results_root"] = str(home)
     path.update(log=str(home), visualization=str(home / "visualization"))
 
