@@ -69,6 +69,7 @@ class DegradationModel(BaseModel):
         self.networks: dict[str, nn.Module] = {}
         self.averages: dict[str, MovingAverage] = {}
         self.best = Best()
+        self.validated = -1  # the last iteration that was validated
         self.build_networks()
         for label, network in self.networks.items():
             self._load_pretrained(label, network)
@@ -213,10 +214,12 @@ class DegradationModel(BaseModel):
         for network in modes:
             network.eval()
         try:
-            return validate(self, loaders, current_iter, tb_logger, save_img)
+            results = validate(self, loaders, current_iter, tb_logger, save_img)
         finally:
             for network, training in modes.items():
                 network.train(training)
+        self.validated = current_iter
+        return results
 
     # --- saving and resuming ------------------------------------------------------------------------------------------
 
@@ -229,12 +232,19 @@ class DegradationModel(BaseModel):
         if self.opt["rank"] != 0:
             return
         self._save_networks(current_iter)
+        self.save_state(epoch, current_iter)
+
+    def save_state(self, epoch: int, current_iter: int) -> None:
+        """Write the training state alone, again after a validation has changed the best values; see `save`."""
+        if self.opt["rank"] != 0:
+            return
         state = {
             "epoch": epoch,
             "iter": current_iter,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": self.rates.state_dict(),
             "best": self.best.records,
+            "validated": self.validated,
         }
         save_atomically(state, Path(self.opt["path"]["training_states"], f"{current_iter}.state"))
 
@@ -272,7 +282,7 @@ class DegradationModel(BaseModel):
         for optimizer, state in zip(self.optimizers, resume_state["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self.rates.load_state_dict(resume_state["schedulers"])
-        self.best.records = resume_state["best"]
+        self.best.records, self.validated = resume_state["best"], resume_state["validated"]
 
 
 def _on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

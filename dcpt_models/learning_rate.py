@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -81,8 +82,11 @@ class LearningRates:
         if iteration > 1:
             # Schedulers read their last rate back from the optimiser, where warm-up has changed it.
             self._set(self._scheduled, 1.0)
-            for scheduler in self.schedulers:
-                scheduler.step()
+            with warnings.catch_warnings():
+                # In a resumed run the optimiser's steps were made by another process, which PyTorch cannot know.
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                for scheduler in self.schedulers:
+                    scheduler.step()
             self._scheduled = self.current()
         if iteration < self.warmup_iter:
             self._set(self._scheduled, iteration / self.warmup_iter)

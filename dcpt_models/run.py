@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import time
@@ -75,6 +76,12 @@ class Run:
         header = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{shlex.join(sys.argv)}"
         dump_options(self.opt["resolved"], self.folder / Path(self.opt["option_file"]).name, header)
         return moved
+
+    def record(self, iteration: int, results: dict[str, dict[str, float]]) -> None:
+        """Append the results of a validation to validation.jsonl."""
+        if self.rank == 0:
+            with (self.folder / "validation.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"iteration": iteration, "results": results}) + "\n")
 
     def __enter__(self) -> Run:
         return self

@@ -84,8 +84,19 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     total, val = opt["train"]["total_iter"], opt["val"]
     _log_plan(run, train_loader, total)
     results: Results = {}
-    if val["val_first"] and run.start == 0:
-        results = model.validate(val_loaders, 0, run.events, val["save_img"])
+
+    def validation_is_due(iteration: int) -> bool:
+        regular = val["val_first"] if iteration == 0 else iteration % val["val_freq"] == 0 or iteration == total
+        return bool(val_loaders) and regular and model.validated < iteration
+
+    def validate(iteration: int) -> Results:
+        found = model.validate(val_loaders, iteration, run.events, val["save_img"])
+        run.record(iteration, found)
+        return found
+
+    # A resumed run makes up for a validation that it was interrupted in.
+    if validation_is_due(run.start):
+        results = validate(run.start)
     progress = Progress(run, model, total)
     batches = iter(train_loader)
     per_iteration = train_loader.batch_sampler.batch_size * run.world_size
@@ -102,13 +113,17 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
             if lines or last:
                 progress.report(iteration)
             stopping = (lines or run.world_size == 1) and stop.agreed(run.world_size, model.device)
-            if iteration % opt["logger"]["save_checkpoint_freq"] == 0 or last or stopping:
+            saving = iteration % opt["logger"]["save_checkpoint_freq"] == 0 or last or stopping
+            epoch = iteration * per_iteration // len(train_loader.dataset)
+            if saving:
                 logger.info(f"Saving checkpoint {iteration}")
-                model.save(iteration * per_iteration // len(train_loader.dataset), iteration)
+                model.save(epoch, iteration)
             if stopping and not last:
                 raise Stopped(f"Stopped after iteration {iteration} of {total}; the state is saved in {run.folder}")
-            if val_loaders and (iteration % val["val_freq"] == 0 or last):
-                results = model.validate(val_loaders, iteration, run.events, val["save_img"])
+            if validation_is_due(iteration):
+                results = validate(iteration)
+                if saving:
+                    model.save_state(epoch, iteration)
     model.save_latest()
     logger.info(f"Done: {total} iterations. Networks: {opt['path']['models']}")
     return results

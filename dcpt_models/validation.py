@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from pathlib import Path
@@ -115,9 +114,6 @@ def _save(image: torch.Tensor, folder: Path, name: str, iteration: Any) -> None:
 def _report(model: DegradationModel, results: Results, iteration: Any, tb_logger: Any) -> None:
     if model.opt["rank"] != 0:
         return
-    if model.is_train:
-        with Path(model.opt["path"]["log"], "validation.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"iteration": iteration, "results": results}) + "\n")
     logger = logging.getLogger("basicsr")
     for name, values in results.items():
         parts = []

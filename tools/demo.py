@@ -3,8 +3,8 @@
   python tools/demo.py
 
 A small NAFNet is pre-trained with DCPT on five degradations (haze, rain, noise, motion blur, low light), synthesised
-from the photographs that scikit-image installs, and fine-tuned to remove them; the test photographs are others. Launcher,
-models and data sets are those of the real job; the option files are options/demo_dcpt.yml and options/demo_finetune.yml.
+from the photographs that scikit-image installs, and fine-tuned to remove them; the test photographs are others. It uses
+the launcher, models and data sets of the real job, with options/demo_dcpt.yml and options/demo_finetune.yml.
 
 Written to --out (default: demo): photographs/, the two runs dcpt/ and finetune/ with their logs and checkpoints,
 comparison.png (input | restored | ground truth, a row for each degradation), table.md and results.json.
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def train(option_file: str, out: Path, force: list[str]) -> Path:
-    """Run the launcher as a user would; its log, with the time left, goes to standard error. Returns the run's folder."""
+    """Run the launcher as a user would, its log with the time left on standard error; returns the run's folder."""
     command = [sys.executable, str(ROOT / "basicsr" / "train.py"), "-opt", str(ROOT / "options" / option_file)]
     code = subprocess.run([*command, "--force_yml", *force], cwd=out, stdout=sys.stderr, check=False).returncode
     if code == INTERRUPTED:
