@@ -15,7 +15,8 @@ import types
 def _restore_functional_tensor() -> None:
     """Give back the module torchvision removed in 0.17, with the one name that basicsr.data.degradations imports."""
     name = "torchvision.transforms.functional_tensor"
-    if importlib.util.find_spec(name) is not None:
+    # A stand-in that another library put into sys.modules has no spec, for which find_spec raises.
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
         return
     from torchvision.transforms.functional import rgb_to_grayscale
 

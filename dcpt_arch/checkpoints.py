@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import torch
 from torch import nn
@@ -81,9 +80,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(f"{path}: not a file of plain weights, so it was not opened ({first})") from error
-    except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, KeyError) as error:
+        # Of torch's many lines, which begin by recommending to run the code, the one that names what was refused.
+        refused = next((f" ({line.strip()})" for line in str(error).splitlines() if "GLOBAL" in line), "")
+        raise CheckpointError(f"{path}: not a file of plain weights, so it was not opened{refused}") from error
+    except Exception as error:  # a damaged file can raise nearly anything: struct.error, IndexError, AssertionError
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path}: truncated or not a checkpoint ({first}); copy or save it again") from error
     if not isinstance(content, Mapping) or not content:
@@ -106,7 +106,7 @@ def find_weights(content: Mapping[str, Any], key: str | None = None) -> Weights:
     """
     found = ""
     if key is not None:
-        if key not in content:
+        if not isinstance(content.get(key), Mapping):
             raise CheckpointError(f"no weights under '{key}'; the file holds: {', '.join(map(str, content))}"[:300])
         content, found = content[key], key
     else:
@@ -114,7 +114,9 @@ def find_weights(content: Mapping[str, Any], key: str | None = None) -> Weights:
             if isinstance(content.get(candidate), Mapping):
                 content, found = content[candidate], candidate
                 break
-    state = {name: value for name, value in content.items() if isinstance(value, torch.Tensor)}
+    state = {
+        name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
     if not state:
         raise CheckpointError(
             f"no tensors in the checkpoint; it holds: {', '.join(map(str, content)) or 'nothing'}"[:300]
@@ -172,7 +174,10 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
     """
     content = source if isinstance(source, Mapping) else read_checkpoint(source)
     name = "the given state dict" if isinstance(source, Mapping) else str(source)
-    weights = find_weights(content)
+    try:
+        weights = find_weights(content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from error
     family = detect_family(weights.state)
     if family is None:
         known = ", ".join(f.network.__name__ for f in FAMILIES)
@@ -182,8 +187,12 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
     try:
         state = family.convert(weights.state)
         network = family.network(**{**family.arguments(state), **overrides})
-    except (KeyError, IndexError) as error:
+    except KeyError as error:
         raise CheckpointError(f"{name}: incomplete weights of {family.network.__name__}; {error} is missing") from error
+    except (IndexError, ValueError) as error:
+        raise CheckpointError(
+            f"{name}: no weights of a {family.network.__name__} that can be built; {error}"
+        ) from error
     difference = compare(network, state)
     if difference:
         raise CheckpointError(f"{name}: does not fit {family.network.__name__}: {difference}")

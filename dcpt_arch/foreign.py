@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -61,11 +62,19 @@ def _promptir_layout(state: StateDict) -> StateDict:
     return {name: value for name, value in state.items() if not unused.match(name)}
 
 
+def _expansion_factor(state: StateDict) -> float:
+    """The published factor if it gives the hidden channels of every block; otherwise the least that does."""
+    shapes = {tuple(value.shape[:2]) for name, value in state.items() if name.endswith("ffn.project_out.weight")}
+    # Hidden channels are rounded down: the block that lost least decides, and its quotient must not round below itself.
+    least = max((hidden / channels for channels, hidden in shapes), default=2.66)
+    candidates = (2.66, least, math.nextafter(least, math.inf))
+    return next((f for f in candidates if all(int(c * f) == hidden for c, hidden in shapes)), 2.66)
+
+
 def _promptir_arguments(state: StateDict) -> dict[str, Any]:
     dim = state["patch_embed.proj.weight"].shape[0]
     stages = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
     prompts = [state[f"prompt{level}.prompt_param"].shape for level in (1, 2, 3)]
-    hidden = state["encoder_level1.0.ffn.project_out.weight"].shape[1]
     return {
         "in_channels": state["patch_embed.proj.weight"].shape[1],
         "out_channels": state["output.weight"].shape[0],
@@ -73,8 +82,7 @@ def _promptir_arguments(state: StateDict) -> dict[str, Any]:
         "num_blocks": [_count(state, f"{stage}.") for stage in stages],
         "num_refinement_blocks": _count(state, "refinement."),
         "heads": [state[f"{stage}.0.attn.temperature"].shape[0] for stage in stages],
-        # The published factor, where it gives this width; otherwise the least that does.
-        "ffn_expansion_factor": 2.66 if int(dim * 2.66) == hidden else hidden / dim,
+        "ffn_expansion_factor": _expansion_factor(state),
         "bias": "output.bias" in state,
         "layer_norm": "with_bias" if "latent.0.norm1.body.bias" in state else "bias_free",
         "prompt_dims": [shape[2] for shape in prompts],

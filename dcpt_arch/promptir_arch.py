@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,13 @@ class PromptGenerationModule(nn.Module):
         self.prompt_param = nn.Parameter(torch.rand(1, prompt_len, prompt_dim, prompt_size, prompt_size))
         self.linear_layer = nn.Linear(in_dim, prompt_len)
         self.conv3x3 = nn.Conv2d(prompt_dim, prompt_dim, 3, padding=1, bias=False)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> PromptGenerationModule:
+        # `net.to(memory_format=torch.channels_last)` refuses the published five dimensions of `prompt_param`.
+        def fold(tensor: torch.Tensor) -> torch.Tensor:
+            return fn(tensor.squeeze(0)).unsqueeze(0) if tensor.dim() == 5 else fn(tensor)
+
+        return super()._apply(fold, recurse)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weights = self.linear_layer(x.mean((-2, -1))).softmax(dim=1)
@@ -64,7 +71,7 @@ class PromptIR(RestorationBackbone):
         prompt_len: Components of each prompt.
 
     Raises:
-        ValueError: If a list has the wrong length or heads do not divide the channels.
+        ValueError: If a list has the wrong length, `dim` is odd or heads do not divide the channels.
     """
 
     head = ("output",)
@@ -93,6 +100,8 @@ class PromptIR(RestorationBackbone):
             ("prompt_sizes", prompt_sizes, 3),
         ):
             check_levels(name, value, length)
+        if dim % 2:
+            raise ValueError(f"dim must be even, so that down-sampling can halve it; got {dim}")
         common = (ffn_expansion_factor, bias, layer_norm)
         d1, d2, d3, d4 = dim, 2 * dim, 4 * dim, 8 * dim
         self.add_input = in_channels == out_channels

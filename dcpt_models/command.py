@@ -43,5 +43,8 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
 
 
 def _end(error: Exception, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    message = str(error)
+    if "Original Traceback" in message:  # raised in a worker of a data loader, which puts its traceback before it
+        message = message.strip().splitlines()[-1].partition(": ")[2]
+    print(f"error: {message}", file=sys.stderr)
     return code

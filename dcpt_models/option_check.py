@@ -173,13 +173,27 @@ def _resolved_annotations(obj: Callable[..., Any]) -> dict[str, Any]:
 def _check_union(value: Any, annotation: Any, path: tuple[str, ...]) -> list[Problem]:
     """Check against each member; a value of the right shape is judged by what is wrong in it, not as a whole."""
     inner: list[Problem] = []
-    for member in typing.get_args(annotation):
+    for member in _members(annotation):
         problems = check_value(value, member, path)
         if not problems:
             return []
         if not inner and all(problem.path != path for problem in problems):
             inner = problems
     return inner or [Problem(path, _mismatch(value, annotation))]
+
+
+def _members(union: Any) -> tuple[Any, ...]:
+    """The types that a union lets an option file choose from: `float | Tensor` asks for a float."""
+    members = typing.get_args(union)
+    plain = tuple(member for member in members if not _is_opaque(member))
+    return members if set(plain) <= {types.NoneType} else plain
+
+
+def _is_opaque(annotation: Any) -> bool:
+    """Whether a type is a class that no value read from YAML is an instance of."""
+    origin = typing.get_origin(annotation) or annotation
+    plain = origin in (*_LISTS, *_MAPPINGS, *_PATHS, *_SCALARS, object) or dataclasses.is_dataclass(origin)
+    return isinstance(origin, type) and not plain
 
 
 def _fits(value: Any, origin: Any, args: tuple[Any, ...]) -> bool:
@@ -229,7 +243,7 @@ def _named(annotation: Any) -> str:
     annotation = getattr(annotation, "__value__", annotation)
     origin, args = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if origin in _UNIONS:
-        return " or ".join(_named(member) for member in args)
+        return " or ".join(_named(member) for member in _members(annotation))
     if origin is Literal:
         return f"one of {', '.join(repr(choice) for choice in args)}"
     if origin is tuple and args and args[-1] is not Ellipsis:

@@ -89,6 +89,9 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
         regular = val["val_first"] if iteration == 0 else iteration % val["val_freq"] == 0 or iteration == total
         return bool(val_loaders) and regular and model.validated < iteration
 
+    def epoch(iteration: int) -> int:
+        return iteration * train_loader.batch_sampler.batch_size * run.world_size // len(train_loader.dataset)
+
     def validate(iteration: int) -> Results:
         found = model.validate(val_loaders, iteration, run.events, val["save_img"])
         run.record(iteration, found)
@@ -99,10 +102,15 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
         results = validate(run.start)
     progress = Progress(run, model, total)
     batches = iter(train_loader)
-    per_iteration = train_loader.batch_sampler.batch_size * run.world_size
     with stop_on_signals() as stop:
         for iteration in range(run.start + 1, total + 1):
-            batch = progress.wait_for(batches)
+            try:
+                batch = progress.wait_for(batches)
+            except Exception:
+                if iteration - 1 > run.start:
+                    model.save(epoch(iteration - 1), iteration - 1)
+                    logger.error(f"Data of iteration {iteration} cannot be read; the state before it is saved")
+                raise
             # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
             torch.manual_seed((opt["manual_seed"] * 1_000_003 + iteration) * run.world_size + run.rank)
             model.update_learning_rate(iteration)
@@ -114,16 +122,15 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
                 progress.report(iteration)
             stopping = (lines or run.world_size == 1) and stop.agreed(run.world_size, model.device)
             saving = iteration % opt["logger"]["save_checkpoint_freq"] == 0 or last or stopping
-            epoch = iteration * per_iteration // len(train_loader.dataset)
             if saving:
                 logger.info(f"Saving checkpoint {iteration}")
-                model.save(epoch, iteration)
+                model.save(epoch(iteration), iteration)
             if stopping and not last:
                 raise Stopped(f"Stopped after iteration {iteration} of {total}; the state is saved in {run.folder}")
             if validation_is_due(iteration):
                 results = validate(iteration)
                 if saving:
-                    model.save_state(epoch, iteration)
+                    model.save_state(epoch(iteration), iteration)
     model.save_latest()
     logger.info(f"Done: {total} iterations. Networks: {opt['path']['models']}")
     return results

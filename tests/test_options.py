@@ -1,0 +1,144 @@
+"""The shipped option files, and what checking an option file finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from basicsr.archs import build_network
+from small_runs import completed, dcpt_options, restoration_options, write
+
+import dcpt_arch  # noqa: F401 - registers networks
+import dcpt_data  # noqa: F401 - registers data sets
+import dcpt_models  # noqa: F401 - registers models
+from dcpt_models.option_files import OptionError, read_options
+from dcpt_models.option_schema import check_options
+
+FILES = sorted((Path(__file__).resolve().parent.parent / "options").glob("*.yml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_shipped_file_passes_and_builds(file: Path) -> None:
+    options = read_options(file)
+    check_options(options, is_train="train" in options.values)
+    network = build_network(options.values["network_g"])
+    assert network.feature_info
+    if "network_dc" in options.values:
+        section = {
+            **options.values["network_dc"],
+            "feature_info": network.feature_info,
+            "classes": len(options.values["degradations"]),
+        }
+        assert build_network(section).fc.out_features == 5
+
+
+def test_the_5d_files_follow_the_paper() -> None:
+    pretrain, finetune = (
+        read_options(file).values for file in FILES if file.stem in ("dcpt_promptir_5d", "finetune_promptir_5d")
+    )
+    sets = pretrain["datasets"]["train"]["sets"]
+    assert {name: part["repeat_ratio"] for name, part in sets.items()} == {
+        "haze": 1,
+        "rain": 300,
+        "noise_bsd400": 15,
+        "noise_wed": 15,
+        "motion_blur": 5,
+        "low_light": 60,
+    }
+    assert pretrain["train"]["total_iter"] == 100_000
+    assert pretrain["train"]["schedule"] == "alternate"
+    assert "scheduler" not in pretrain["train"]
+    assert finetune["train"]["total_iter"] == finetune["train"]["scheduler"]["T_max"] == 750_000
+    assert finetune["path"]["pretrain_scope_g"] == "encoder"
+
+
+def _mistakes() -> dict[str, tuple[list[str], str]]:
+    """Path of a key -> value, and what the message says."""
+    return {
+        "top level": (["nmae=x"], "unknown key 'nmae'; did you mean 'name'?"),
+        "network argument": (["network_g:widht=8"], "did you mean 'width'?"),
+        "network type": (["network_g:type=NAFnet"], "did you mean 'NAFNet'?"),
+        "network value": (["network_g:width=wide"], "expected int"),
+        "classifier argument": (["network_dc:levles=all"], "did you mean 'levels'?"),
+        "classifier choice": (["network_dc:levels=deep"], "did you mean 'deepest'?"),
+        "data set": (["datasets:train:gt_sise=64"], "did you mean 'gt_size'?"),
+        "part": (["datasets:train:sets:rain:repeat=2"], "did you mean 'repeat_ratio'?"),
+        "validation set": (["datasets:val_rain:degredation=rain"], "did you mean 'degradation'?"),
+        "train": (["train:total_itre=4"], "did you mean 'total_iter'?"),
+        "rate": (["train:optim_g:lr=fast"], "expected float"),
+        "optimiser": (["train:optim_g:type=AdmaW"], "did you mean 'AdamW'?"),
+        "optimiser argument": (["train:optim_dc:weight_dcay=0"], "did you mean 'weight_decay'?"),
+        "scheduler": (["train:scheduler={type: CosineAnealingLR, T_max: 3}"], "did you mean 'CosineAnnealingLR'?"),
+        "scheduler argument": (["train:scheduler={type: CosineAnnealingLR, T_mxa: 3}"], "did you mean 'T_max'?"),
+        "loss": (["train:cls_opt={type: FocalLos}"], "did you mean 'FocalLoss'?"),
+        "loss argument": (["train:cls_opt={type: FocalLoss, gama: 2}"], "did you mean 'gamma'?"),
+        "schedule": (["train:schedule=alternat"], "did you mean 'alternate'?"),
+        "metric": (["val:metrics:psnr:type=calculate_pnsr"], "did you mean 'calculate_psnr'?"),
+        "metric argument": (["val:metrics:psnr:crop_boarder=0"], "did you mean 'crop_border'?"),
+        "model": (["model_type=DCPTModle"], "did you mean 'DCPTModel'?"),
+        "needed section": (["degradations=~"], "is needed by DCPTModel"),
+        "path": (["path:pretrained_network_g=x"], "did you mean 'pretrain_network_g'?"),
+        "logger": (["logger:print_frq=1"], "did you mean 'print_freq'?"),
+        "scale": (["scale=4"], "expected one of 1"),
+    }
+
+
+@pytest.mark.parametrize("mistake", _mistakes())
+def test_a_mistake_is_named_with_what_would_be_right(mistake: str, photographs: Path, tmp_path: Path) -> None:
+    force, message = _mistakes()[mistake]
+    options = write(dcpt_options(photographs, tmp_path / "run"), tmp_path)
+    completed(options)  # right before
+    with pytest.raises(OptionError) as error:
+        completed(options, "--force_yml", *force)
+    assert message in str(error.value)
+    assert force[0].partition("=")[0] in str(error.value) or mistake == "needed section"
+
+
+def test_all_mistakes_are_listed_at_once_with_their_files(photographs: Path, tmp_path: Path) -> None:
+    write(dcpt_options(photographs, tmp_path / "run"), tmp_path, "base.yml")
+    (tmp_path / "child.yml").write_text("_base_: base.yml\ntrain: {ema: 1}\nlogger: {freq: 3}\n")
+    with pytest.raises(OptionError) as error:
+        completed(tmp_path / "child.yml", "--force_yml", "val:freq=3")
+    text = str(error.value)
+    assert "3 problems" in text
+    assert text.count("child.yml: key") == 2
+    assert "--force_yml: key 'val:freq'" in text
+
+
+def test_sections_of_a_wrong_kind_are_named_not_crashed_on(photographs: Path, tmp_path: Path) -> None:
+    options = dcpt_options(photographs, tmp_path / "run")
+    for key, value in (("datasets", 3), ("train", []), ("network_g", "NAFNet"), ("val", {"metrics": 4}), ("path", 1)):
+        with pytest.raises(OptionError, match=f"key '{key}"):
+            completed(write({**options, key: value}, tmp_path))
+
+
+def test_relative_paths_are_found_here_first_then_in_the_repository(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, root = tmp_path / "here", tmp_path / "root"
+    for folder in (here / "both", root / "both", root / "only"):
+        folder.mkdir(parents=True)
+    options = restoration_options(photographs, tmp_path / "run")
+    options["datasets"] = {
+        "train": {**options["datasets"]["train"], "sets": {"a": {"degradation": "rain", "dataroot_gt": "both"}}},
+        "val_b": {"name": "b", "type": "DegradationDataset", "degradation": "rain", "dataroot_gt": "only"},
+    }
+    file = write(options, root)
+    monkeypatch.chdir(here)
+    opt = completed(file)
+    assert opt["datasets"]["train"]["sets"]["a"]["dataroot_gt"] == str(here / "both")
+    assert opt["datasets"]["val_b"]["dataroot_gt"] == str(root / "only")
+
+
+def test_debug_is_what_it_is_in_basicsr(photographs: Path, tmp_path: Path) -> None:
+    opt = completed(write(dcpt_options(photographs, tmp_path / "run"), tmp_path), "--debug")
+    assert opt["name"] == "debug_tiny"
+    assert (opt["val"]["val_freq"], opt["logger"]["print_freq"], opt["logger"]["save_checkpoint_freq"]) == (8, 1, 8)
+
+
+def test_a_gpu_that_is_not_there_is_named(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    options: dict[str, Any] = {**dcpt_options(photographs, tmp_path / "run"), "num_gpu": 1}
+    with pytest.raises(OptionError, match="finds no GPU"):
+        completed(write(options, tmp_path))
