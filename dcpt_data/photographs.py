@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,25 +13,9 @@ from dcpt_data.images import write_image
 
 LARGEST = 640  # pixels; larger photographs are reduced, so that reading them does not hold up a small demo
 
-_STEREO = (0, 1)
 TRAIN: dict[str, Callable[[], np.ndarray]] = {
-    **{
-        name: getattr(data, name)
-        for name in (
-            "astronaut",
-            "brick",
-            "camera",
-            "coins",
-            "grass",
-            "gravel",
-            "hubble_deep_field",
-            "immunohistochemistry",
-            "moon",
-            "retina",
-            "rocket",
-        )
-    },
-    **{f"motorcycle{i}": partial(lambda view: data.stereo_motorcycle()[view], i) for i in _STEREO},
+    **{name: getattr(data, name) for name in ("astronaut", "brick", "camera", "coins", "grass", "gravel", "rocket")},
+    "motorcycle": lambda: data.stereo_motorcycle()[0],
 }
 TEST: dict[str, Callable[[], np.ndarray]] = {name: getattr(data, name) for name in ("chelsea", "coffee")}
 

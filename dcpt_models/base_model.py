@@ -121,7 +121,7 @@ class DegradationModel(BaseModel):
         return False
 
     def _distribute(self, network: nn.Module) -> nn.Module:
-        devices = [self.device] if self.device.type == "cuda" else None
+        devices = [torch.cuda.current_device()] if self.device.type == "cuda" else None
         return DistributedDataParallel(
             network, device_ids=devices, broadcast_buffers=False, find_unused_parameters=self.partial_updates()
         )

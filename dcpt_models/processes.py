@@ -14,11 +14,14 @@ from dcpt_models.option_files import OptionError
 Launcher = Literal["none", "pytorch", "slurm"]
 
 
-def start_processes(launcher: Launcher, backend: str | None = None, port: int = 29500) -> tuple[int, int]:
+def start_processes(
+    launcher: Launcher, use_gpu: bool, backend: str | None = None, port: int = 29500
+) -> tuple[int, int]:
     """Join the process group.
 
     Args:
         launcher: "none" for a single process; "pytorch" under torchrun; "slurm" under srun.
+        use_gpu: Whether each process drives a GPU.
         backend: "nccl" or "gloo"; by default the one for the devices there are.
         port: Port of the first Slurm process.
 
@@ -37,9 +40,9 @@ def start_processes(launcher: Launcher, backend: str | None = None, port: int = 
             "--launcher pytorch needs torchrun: "
             "torchrun --nproc_per_node=N basicsr/train.py -opt FILE --launcher pytorch"
         )
-    if torch.cuda.is_available():
+    if use_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    dist.init_process_group(backend or ("nccl" if torch.cuda.is_available() else "gloo"))
+    dist.init_process_group(backend or ("nccl" if use_gpu else "gloo"))
     return dist.get_rank(), dist.get_world_size()
 
 

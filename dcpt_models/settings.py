@@ -89,13 +89,13 @@ def complete(options: Options, arguments: argparse.Namespace, root: Path, is_tra
         opt["val"]["val_freq"] = DEBUG_FREQ
 
     dist_params = values.get("dist_params") or {}
-    opt["dist"] = arguments.launcher != "none"
-    opt["rank"], opt["world_size"] = start_processes(arguments.launcher, **dist_params)
     wanted, found = values.get("num_gpu", "auto"), torch.cuda.device_count()
     if wanted not in ("auto", 0) and not found:
         raise OptionError(f"num_gpu is {wanted}, but PyTorch finds no GPU; set num_gpu: auto, or 0 for the CPU")
     # One process drives one GPU; several are for torchrun.
     opt["num_gpu"] = 0 if wanted == 0 else min(1, found)
+    opt["dist"] = arguments.launcher != "none"
+    opt["rank"], opt["world_size"] = start_processes(arguments.launcher, opt["num_gpu"] > 0, **dist_params)
 
     _complete_paths(opt, root)
     opt["datasets"] = {key: _complete_dataset(key, section, opt, root) for key, section in values["datasets"].items()}

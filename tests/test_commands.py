@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from small_runs import dcpt_options, restoration_options, write
@@ -177,3 +178,26 @@ def test_two_processes_equal_one_with_the_same_global_batch(schedule: str, photo
     ]
     for name, metrics in results[0].items():
         assert results[1][name] == pytest.approx(metrics, abs=0.01)
+
+
+def test_the_demo_runs_to_its_table_and_pictures(tmp_path: Path) -> None:
+    # Two iterations of each run show that everything fits together; what the demo learns is not tested here.
+    small = ["datasets:train:batch_size_per_gpu=2", "train:total_iter=2"]
+    done = command("tools/demo.py", "--out", "shown", "--json", "--force_yml", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert 0 <= record["accuracy_at_start"] <= 1
+    assert record["accuracy_at_end"] != record["accuracy_at_start"]
+    for name in ("haze", "rain", "noise", "motion_blur", "low_light", "average"):
+        assert {"psnr", "ssim", "input_psnr", "input_ssim"} <= set(record["results"][name])
+    sheet = cv2.imread(record["pictures"])
+    assert sheet.shape == (5 * 300, 3 * 451, 3)  # chelsea: a row for each degradation; input, restored, ground truth
+    assert "| low_light " in Path(record["table"]).read_text()
+    train, test = (
+        {file.name for file in (tmp_path / "shown" / "photographs" / part).iterdir()} for part in ("train", "test")
+    )
+    assert train
+    assert not train & test
+    again = command("tools/demo.py", "--out", "shown", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "is not empty" in again.stderr
