@@ -26,6 +26,7 @@ setup(
         "mmcv-lite>=2.2.0",
         "opencv-python>=4.8",
         "lmdb>=1.4",
+        "safetensors>=0.4",
         "scipy>=1.10",
         "scikit-image>=0.22",
         "addict>=2.4",

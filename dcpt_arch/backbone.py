@@ -11,6 +11,9 @@ from torch import nn
 
 from dcpt_arch.padding import pad_to_multiple
 
+# Begins the names of the tensors in which a network keeps arguments that its weights do not tell.
+SETTING = "setting_"
+
 
 @dataclass(frozen=True)
 class FeatureInfo:
@@ -39,6 +42,14 @@ class RestorationBackbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.feature_info: list[FeatureInfo] = []
+
+    def keep_setting(self, name: str, value: float | list[int]) -> None:
+        """Keep an argument of the constructor in the state dict, since neither names nor shapes of the weights tell it.
+
+        A checkpoint then says by itself which network it belongs to, and one of another setting is refused. Only for
+        values that are not the published ones, so that the state dict of a published network is the published one.
+        """
+        self.register_buffer(f"{SETTING}{name}", torch.tensor(value))
 
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], Any]:
         """Compute the feature levels and nothing beyond them.

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
-from dcpt_arch.backbone import RestorationBackbone
+from dcpt_arch.backbone import SETTING, RestorationBackbone
 from dcpt_arch.foreign import FAMILIES, Family
 
 StateDict = dict[str, torch.Tensor]
@@ -39,7 +41,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Difference:
-    """How a state dict differs from a network's own: names missing, unexpected, and of another shape."""
+    """How a state dict differs from a network's own: names missing, unexpected, and of another shape (or setting)."""
 
     missing: list[str]
     unexpected: list[str]
@@ -63,10 +65,10 @@ class Difference:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a file written by `torch.save` without running any code in it.
+    """Read a file written by `torch.save` or by safetensors without running any code in it.
 
     Args:
-        path: The file.
+        path: The file; one of safetensors ends with `.safetensors`.
 
     Returns:
         What was saved, on the CPU.
@@ -78,7 +80,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: truncated or no safetensors file ({error}); copy or save it again") from error
     except pickle.UnpicklingError as error:
         # Of torch's many lines, which begin by recommending to run the code, the one that names what was refused.
         refused = next((f" ({line.strip()})" for line in str(error).splitlines() if "GLOBAL" in line), "")
@@ -134,15 +141,19 @@ def find_weights(content: Mapping[str, Any], key: str | None = None) -> Weights:
 def compare(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Difference:
     """List how `state` differs from the state dict of `network`."""
     own = network.state_dict()
+    both = [name for name in own if name in state]
+    reshaped = [name for name in both if state[name].shape != own[name].shape]
+    matching = [name for name in both if state[name].shape == own[name].shape]
+    # Two settings of one shape are as different as two shapes.
+    changed = [name for name in matching if name.startswith(SETTING) and not torch.equal(state[name], own[name])]
     return Difference(
         missing=[name for name in own if name not in state],
         unexpected=[name for name in state if name not in own],
         reshaped=[
-            f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
-            for name in own
-            if name in state and state[name].shape != own[name].shape
+            *(f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}" for name in reshaped),
+            *(f"{name} {state[name].tolist()} for {own[name].tolist()}" for name in changed),
         ],
-        matching=[name for name in own if name in state and state[name].shape == own[name].shape],
+        matching=[name for name in matching if name not in changed],
     )
 
 
@@ -150,6 +161,22 @@ def to_our_layout(state: StateDict) -> StateDict:
     """Rename a published network's parameters to ours; ours, and those of an unknown network, stay as they are."""
     family = detect_family(state)
     return family.convert(state) if family else state
+
+
+def to_published_layout(network: RestorationBackbone) -> StateDict:
+    """A network's weights as the original project names them, with all that its network needs for a strict load.
+
+    Raises:
+        CheckpointError: If the network is of no known family, or the original project has none like it.
+    """
+    family = next((family for family in FAMILIES if family.network is type(network)), None)
+    name = type(network).__name__
+    if family is None:
+        raise CheckpointError(f"no published layout of {name} is known")
+    try:
+        return family.to_published(network)
+    except ValueError as error:
+        raise CheckpointError(f"no published layout for this {name}: {error}") from error
 
 
 def detect_family(state: Mapping[str, torch.Tensor]) -> Family | None:
@@ -164,7 +191,7 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
 
     Args:
         source: A file, what was read from it, or a state dict.
-        overrides: Arguments of the network's constructor that shapes cannot tell.
+        overrides: Arguments of the network's constructor that win over those read off the weights.
 
     Returns:
         The network on the CPU, in eval mode, with the averaged weights if the checkpoint has them.
@@ -193,6 +220,10 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
         raise CheckpointError(
             f"{name}: no weights of a {family.network.__name__} that can be built; {error}"
         ) from error
+    for key in overrides:
+        state.pop(SETTING + key, None)
+        if SETTING + key in network.state_dict():
+            state[SETTING + key] = network.state_dict()[SETTING + key]
     difference = compare(network, state)
     if difference:
         raise CheckpointError(f"{name}: does not fit {family.network.__name__}: {difference}")

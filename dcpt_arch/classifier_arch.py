@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,7 @@ from torch import nn
 
 from dcpt_arch.backbone import FeatureInfo
 from dcpt_arch.layers import LayerNorm2d
+from dcpt_arch.levels import LevelClassifier, Levels
 
 
 class NormedConv2d(nn.Conv2d):
@@ -44,7 +44,7 @@ class ResidualBlock(nn.Module):
 
 
 @ARCH_REGISTRY.register()
-class DegradationClassifier(nn.Module):
+class DegradationClassifier(LevelClassifier):
     """Classifies the degradation of an image from a backbone's features alone; it never sees the image.
 
     From the highest resolution down, each level is scaled by its learnable coefficient (softmax over all levels; all
@@ -66,25 +66,15 @@ class DegradationClassifier(nn.Module):
         self,
         feature_info: Sequence[FeatureInfo],
         classes: int,
-        levels: Literal["all", "deepest"] = "all",
+        levels: Levels = "all",
         width: int | None = None,
     ) -> None:
-        super().__init__()
-        if not feature_info or classes < 2 or (width is not None and width < 1):
-            raise ValueError(
-                "a classifier needs at least one feature level, two classes and a width of 1 or more; "
-                f"got {len(feature_info)} levels, {classes} classes, width {width}"
-            )
-        if levels not in ("all", "deepest"):
-            raise ValueError(f"levels must be 'all' or 'deepest', not {levels!r}")
-        self.levels = levels
-        used = feature_info[-1:] if levels == "deepest" else feature_info
-        widths = [info.channels if width is None else min(info.channels, width) for info in used]
+        super().__init__(feature_info, classes, levels, width)
+        widths = [info.channels if width is None else min(info.channels, width) for info in self.used]
 
-        self.mixing_weights = nn.Parameter(torch.ones(len(used)))
         self.projections = nn.ModuleList(
             nn.Identity() if info.channels == w else nn.Conv2d(info.channels, w, 1, bias=False)
-            for info, w in zip(used, widths, strict=True)
+            for info, w in zip(self.used, widths, strict=True)
         )
         self.bottleneck_layers = nn.ModuleList(nn.Sequential(ResidualBlock(w), ResidualBlock(w)) for w in widths)
         following = [*widths[1:], widths[-1]]
@@ -104,10 +94,15 @@ class DegradationClassifier(nn.Module):
         Returns:
             Logits, N x classes.
         """
-        used = features[-1:] if self.levels == "deepest" else features
-        scales = self.mixing_weights.softmax(dim=0)
         running: torch.Tensor | None = None
-        stages = zip(used, self.projections, scales, self.bottleneck_layers, self.downsample_layers, strict=True)
+        stages = zip(
+            self.select(features),
+            self.projections,
+            self.coefficients(),
+            self.bottleneck_layers,
+            self.downsample_layers,
+            strict=True,
+        )
         for feature, project, scale, blocks, halve in stages:
             x = project(feature) * scale
             if running is not None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from dcpt_arch.backbone import FeatureInfo, RestorationBackbone, check_levels
-from dcpt_arch.layers import LayerNorm2d
+from dcpt_arch.layers import LayerNorm2d, Stage
 
 
 class SimpleGate(nn.Module):
@@ -20,6 +22,44 @@ class SimpleGate(nn.Module):
         return a * b
 
 
+def sliding_mean(x: torch.Tensor, length: int, dim: int) -> torch.Tensor:
+    """Average `x` along `dim` over the `length` pixels around each; at the borders over the outermost `length` pixels.
+
+    Returns:
+        A tensor of the shape of `x`, or of size 1 along `dim` if `length` covers it all.
+    """
+    if length >= x.shape[dim]:
+        return x.mean(dim, keepdim=True)
+    # Differences of running sums cost the same for every length; half precision could not hold the sums.
+    sums = x.cumsum(dim, dtype=torch.promote_types(x.dtype, torch.float32))
+    after = sums.narrow(dim, length - 1, x.shape[dim] - length + 1)
+    before = F.pad(sums.narrow(dim, 0, x.shape[dim] - length).movedim(dim, -1), (1, 0)).movedim(-1, dim)
+    inside = (after - before) / length
+    position = torch.arange(x.shape[dim], device=x.device) - (length - 1) // 2
+    return inside.index_select(dim, position.clamp(0, inside.shape[dim] - 1)).to(x.dtype)
+
+
+class LocalAveragePool(nn.Module):
+    """The global average while training, and the average of a window around each pixel in eval mode.
+
+    Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation" (TLC), ECCV 2022: a network
+    trained on patches expects averages over areas of about a patch's size, not over a whole test image.
+
+    Args:
+        window: Height and width of the window in pixels of the features; shifted inwards at the borders.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Average N x C x H x W; the result broadcasts against the input."""
+        if self.training:
+            return x.mean((-2, -1), keepdim=True)
+        return sliding_mean(sliding_mean(x, self.window, -2), self.window, -1)
+
+
 class NAFBlock(nn.Module):
     """The block of Figure 3c: a gated depth-wise convolution with simplified channel attention, then a gated 1x1 pair.
 
@@ -27,15 +67,17 @@ class NAFBlock(nn.Module):
 
     Args:
         channels: Channels of input and output.
+        window: Side of the window over which the attention averages in eval mode; None for the whole image.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, window: int | None = None) -> None:
         super().__init__()
         self.norm1 = LayerNorm2d(channels)
         self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
         self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
         self.gate = SimpleGate()
-        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1))
+        pool = nn.AdaptiveAvgPool2d(1) if window is None else LocalAveragePool(window)
+        self.sca = nn.Sequential(pool, nn.Conv2d(channels, channels, 1))
         self.conv3 = nn.Conv2d(channels, channels, 1)
         self.norm2 = LayerNorm2d(channels)
         self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
@@ -63,9 +105,13 @@ class NAFNet(RestorationBackbone):
         enc_blk_nums: Blocks of each encoder stage, full resolution first.
         middle_blk_num: Blocks at the lowest resolution.
         dec_blk_nums: Blocks of each decoder stage, lowest resolution first; as many stages as in the encoder.
+        tlc_size: Test-time local converter (TLC): side, in pixels of the image, of the window over which the channel
+            attention averages in eval mode. The TLC paper takes 1.5 times the side of the training patches. None, as
+            published, averages over the whole image.
+        checkpointing: Whether training computes the blocks' activations twice to save memory.
 
     Raises:
-        ValueError: If the lists of block numbers do not fit each other.
+        ValueError: If the lists of block numbers do not fit each other, or `tlc_size` is below 1.
     """
 
     head = ("ending",)
@@ -78,10 +124,23 @@ class NAFNet(RestorationBackbone):
         enc_blk_nums: Sequence[int] = (1, 1, 1, 28),
         middle_blk_num: int = 1,
         dec_blk_nums: Sequence[int] = (1, 1, 1, 1),
+        tlc_size: int | None = None,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         check_levels("enc_blk_nums", enc_blk_nums)
         check_levels("dec_blk_nums", dec_blk_nums, len(enc_blk_nums))
+        if tlc_size is not None:
+            if tlc_size < 1:
+                raise ValueError(f"tlc_size must be 1 or more, or None for the whole image; got {tlc_size}")
+            logging.getLogger("basicsr").info(
+                f"NAFNet: in eval mode the channel attention averages over {tlc_size} x {tlc_size} pixels (TLC)"
+            )
+
+        def stage(blocks: int, channels: int, stride: int) -> Stage:
+            window = None if tlc_size is None else max(1, tlc_size // stride)
+            return Stage(*(NAFBlock(channels, window) for _ in range(blocks)), checkpointing=checkpointing)
+
         self.intro = nn.Conv2d(in_channels, width, 3, padding=1)
         self.ending = nn.Conv2d(width, out_channels, 3, padding=1)
         self.add_input = in_channels == out_channels
@@ -89,17 +148,17 @@ class NAFNet(RestorationBackbone):
         self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
         channels, stride = width, 1
         for blocks in enc_blk_nums:
-            self.encoders.append(nn.Sequential(*(NAFBlock(channels) for _ in range(blocks))))
+            self.encoders.append(stage(blocks, channels, stride))
             self.downs.append(nn.Conv2d(channels, 2 * channels, 2, stride=2))
             channels, stride = 2 * channels, 2 * stride
         self.size_multiple = stride
-        self.middle_blks = nn.Sequential(*(NAFBlock(channels) for _ in range(middle_blk_num)))
+        self.middle_blks = stage(middle_blk_num, channels, stride)
 
         self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
         for blocks in dec_blk_nums:
             self.ups.append(nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2)))
             channels, stride = channels // 2, stride // 2
-            self.decoders.append(nn.Sequential(*(NAFBlock(channels) for _ in range(blocks))))
+            self.decoders.append(stage(blocks, channels, stride))
             self.feature_info.insert(0, FeatureInfo(channels=channels, stride=stride))
 
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], None]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from dcpt_arch.backbone import FeatureInfo, RestorationBackbone, check_levels
-from dcpt_arch.transformer_blocks import Downsample, LayerNormKind, PatchEmbed, TransformerBlock, Upsample
+from dcpt_arch.backbone import FeatureInfo, check_levels
+from dcpt_arch.restormer_arch import Restormer
+from dcpt_arch.transformer_blocks import LayerNormKind, TransformerBlock, Upsample
 
 
 class PromptGenerationModule(nn.Module):
@@ -45,16 +47,13 @@ class PromptGenerationModule(nn.Module):
         return self.conv3x3(prompt)
 
 
-def _stage(blocks: int, channels: int, heads: int, expansion: float, bias: bool, norm: LayerNormKind) -> nn.Sequential:
-    return nn.Sequential(*(TransformerBlock(channels, heads, expansion, bias, norm) for _ in range(blocks)))
-
-
 @ARCH_REGISTRY.register()
-class PromptIR(RestorationBackbone):
-    """Restormer's four-level U-shape with a prompt joined in before each decoder level (Figure 2).
+class PromptIR(Restormer):
+    """Restormer with a prompt joined in before each level of the decoder (Figure 2).
 
     The feature levels are the outputs of the three prompt interactions (`reduce_noise_level*`), so the classification
-    pass leaves out the decoder's full resolution, the refinement and the output convolution.
+    pass leaves out the decoder's full resolution, the refinement and the output convolution. Without prompts it is
+    Restormer in all but its class, with Restormer's parameter names and feature levels.
 
     Args:
         in_channels: Channels of the input image.
@@ -62,20 +61,19 @@ class PromptIR(RestorationBackbone):
         dim: Channels at full resolution.
         num_blocks: Transformer blocks of the four levels; the decoder has as many in its three.
         num_refinement_blocks: Blocks behind the decoder, at full resolution.
-        heads: Attention heads of the four levels.
+        heads: Attention heads of the four levels; the prompt interactions have the third level's.
         ffn_expansion_factor: Hidden channels of a feed-forward network, as a multiple of its input's.
         bias: Whether the blocks' convolutions have a bias.
         layer_norm: "with_bias" as published, or "bias_free".
+        prompts: Whether there are prompts; without, the next three arguments mean nothing.
         prompt_dims: Channels of the prompts at the three decoder levels, highest resolution first.
         prompt_sizes: Height and width of the learned prompts, highest resolution first.
         prompt_len: Components of each prompt.
+        checkpointing: Whether training computes the blocks' activations twice to save memory.
 
     Raises:
         ValueError: If a list has the wrong length, `dim` is odd or heads do not divide the channels.
     """
-
-    head = ("output",)
-    size_multiple = 8
 
     def __init__(
         self,
@@ -88,37 +86,35 @@ class PromptIR(RestorationBackbone):
         ffn_expansion_factor: float = 2.66,
         bias: bool = False,
         layer_norm: LayerNormKind = "with_bias",
+        prompts: bool = True,
         prompt_dims: Sequence[int] = (64, 128, 320),
         prompt_sizes: Sequence[int] = (64, 32, 16),
         prompt_len: int = 5,
+        checkpointing: bool = False,
     ) -> None:
-        super().__init__()
-        for name, value, length in (
-            ("num_blocks", num_blocks, 4),
-            ("heads", heads, 4),
-            ("prompt_dims", prompt_dims, 3),
-            ("prompt_sizes", prompt_sizes, 3),
-        ):
-            check_levels(name, value, length)
-        if dim % 2:
-            raise ValueError(f"dim must be even, so that down-sampling can halve it; got {dim}")
         common = (ffn_expansion_factor, bias, layer_norm)
-        d1, d2, d3, d4 = dim, 2 * dim, 4 * dim, 8 * dim
-        self.add_input = in_channels == out_channels
-
-        self.patch_embed = PatchEmbed(in_channels, d1, bias)
-        self.encoder_level1 = _stage(num_blocks[0], d1, heads[0], *common)
-        self.down1_2 = Downsample(d1)
-        self.encoder_level2 = _stage(num_blocks[1], d2, heads[1], *common)
-        self.down2_3 = Downsample(d2)
-        self.encoder_level3 = _stage(num_blocks[2], d3, heads[2], *common)
-        self.down3_4 = Downsample(d3)
-        self.latent = _stage(num_blocks[3], d4, heads[3], *common)
-
-        # Each prompt interaction reduces its level to the channels that the next up-sampling expects; the widths
-        # are the published ones, though not symmetric.
-        interactions = ((3, d4, d3), (2, d3, d3), (1, d2, d2))
-        for level, channels, reduced in interactions:
+        super().__init__(
+            in_channels,
+            out_channels,
+            dim,
+            num_blocks,
+            num_refinement_blocks,
+            heads,
+            *common,
+            checkpointing=checkpointing,
+        )
+        self.prompts = prompts
+        if not prompts:
+            return
+        check_levels("prompt_dims", prompt_dims, 3)
+        check_levels("prompt_sizes", prompt_sizes, 3)
+        d2, d3, d4 = 2 * dim, 4 * dim, 8 * dim
+        # Each prompt interaction reduces its level to the channels that the next up-sampling expects; the widths are
+        # the published ones, though not symmetric: the lowest level has half of Restormer's.
+        self.up4_3 = Upsample(d3)
+        self.reduce_chan_level3 = nn.Conv2d(d3 // 2 + d3, d3, 1, bias=bias)
+        self.feature_info.clear()
+        for level, channels, reduced in ((3, d4, d3), (2, d3, d3), (1, d2, d2)):
             prompt_dim = prompt_dims[level - 1]
             prompt = PromptGenerationModule(prompt_dim, prompt_len, prompt_sizes[level - 1], channels)
             self.add_module(f"prompt{level}", prompt)
@@ -128,35 +124,21 @@ class PromptIR(RestorationBackbone):
             self.add_module(f"reduce_noise_level{level}", reduce)
             self.feature_info.insert(0, FeatureInfo(channels=reduced, stride=2**level))
 
-        self.up4_3 = Upsample(d3)
-        self.reduce_chan_level3 = nn.Conv2d(d3 // 2 + d3, d3, 1, bias=bias)
-        self.decoder_level3 = _stage(num_blocks[2], d3, heads[2], *common)
-        self.up3_2 = Upsample(d3)
-        self.reduce_chan_level2 = nn.Conv2d(d2 + d2, d2, 1, bias=bias)
-        self.decoder_level2 = _stage(num_blocks[1], d2, heads[1], *common)
-        self.up2_1 = Upsample(d2)
-        self.decoder_level1 = _stage(num_blocks[0], d2, heads[0], *common)
-        self.refinement = _stage(num_refinement_blocks, d2, heads[0], *common)
-        self.output = nn.Conv2d(d2, out_channels, 3, padding=1, bias=bias)
-
     def _interact(self, level: int, x: torch.Tensor) -> torch.Tensor:
         """Prompt generation, then prompt interaction (Section 3.2.2), at one decoder level."""
         prompt = self.get_submodule(f"prompt{level}")(x)
         x = self.get_submodule(f"noise_level{level}")(torch.cat([x, prompt], dim=1))
         return self.get_submodule(f"reduce_noise_level{level}")(x)
 
-    def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        skip1 = self.encoder_level1(self.patch_embed(x))
-        skip2 = self.encoder_level2(self.down1_2(skip1))
-        skip3 = self.encoder_level3(self.down2_3(skip2))
-        feature3 = self._interact(3, self.latent(self.down3_4(skip3)))
-        y = self.reduce_chan_level3(torch.cat([self.up4_3(feature3), skip3], dim=1))
-        feature2 = self._interact(2, self.decoder_level3(y))
-        y = self.reduce_chan_level2(torch.cat([self.up3_2(feature2), skip2], dim=1))
-        feature1 = self._interact(1, self.decoder_level2(y))
-        return [feature1, feature2, feature3], skip1
+    def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], Any]:
+        if not self.prompts:
+            return super().encode(x)
+        x, skips = self._descend(x)
+        feature3 = self._interact(3, x)
+        feature2 = self._interact(2, self._ascend(3, feature3, skips[2]))
+        feature1 = self._interact(1, self._ascend(2, feature2, skips[1]))
+        return [feature1, feature2, feature3], skips[0]
 
-    def decode(self, x: torch.Tensor, features: list[torch.Tensor], carried: torch.Tensor) -> torch.Tensor:
-        y = torch.cat([self.up2_1(features[0]), carried], dim=1)
-        image = self.output(self.refinement(self.decoder_level1(y)))
-        return image + x if self.add_input else image
+    def decode(self, x: torch.Tensor, features: list[torch.Tensor], carried: Any) -> torch.Tensor:
+        level1 = self._ascend(1, features[0], carried) if self.prompts else features[0]
+        return super().decode(x, [level1], None)

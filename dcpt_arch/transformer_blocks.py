@@ -16,11 +16,11 @@ LayerNormKind = Literal["with_bias", "bias_free"]
 class ChannelNorm(nn.Module):
     """Layer normalisation under the published parameter names `body.weight` and `body.bias`."""
 
-    def __init__(self, channels: int, kind: LayerNormKind) -> None:
+    def __init__(self, channels: int, kind: LayerNormKind, eps: float) -> None:
         super().__init__()
         if kind not in ("with_bias", "bias_free"):
             raise ValueError(f"layer_norm must be 'with_bias' or 'bias_free', not {kind!r}")
-        self.body = LayerNorm2d(channels, eps=1e-5, bias_free=kind == "bias_free")
+        self.body = LayerNorm2d(channels, eps=eps, bias_free=kind == "bias_free")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.body(x)
@@ -33,13 +33,14 @@ class TransposedAttention(nn.Module):
         channels: Channels of input and output.
         heads: Attention heads; must divide `channels`.
         bias: Whether the convolutions have a bias.
+        relu: Whether negative similarities become zero, in place of the published softmax.
     """
 
-    def __init__(self, channels: int, heads: int, bias: bool) -> None:
+    def __init__(self, channels: int, heads: int, bias: bool, relu: bool) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"{heads} heads do not divide {channels} channels")
-        self.heads = heads
+        self.heads, self.relu = heads, relu
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = nn.Conv2d(channels, 3 * channels, 1, bias=bias)
         self.qkv_dwconv = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
@@ -50,7 +51,8 @@ class TransposedAttention(nn.Module):
         qkv = self.qkv_dwconv(self.qkv(x))
         q, k, v = qkv.reshape(n, 3, self.heads, c // self.heads, h * w).unbind(1)
         q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-        attention = (q @ k.transpose(-2, -1) * self.temperature).softmax(dim=-1)
+        logits = q @ k.transpose(-2, -1) * self.temperature
+        attention = F.relu(logits) if self.relu else logits.softmax(dim=-1)
         return self.project_out((attention @ v).reshape(n, c, h, w))
 
 
@@ -79,11 +81,13 @@ class TransformerBlock(nn.Module):
         ffn_expansion_factor: float = 2.66,
         bias: bool = False,
         layer_norm: LayerNormKind = "with_bias",
+        norm_eps: float = 1e-5,
+        relu_attention: bool = False,
     ) -> None:
         super().__init__()
-        self.norm1 = ChannelNorm(channels, layer_norm)
-        self.attn = TransposedAttention(channels, heads, bias)
-        self.norm2 = ChannelNorm(channels, layer_norm)
+        self.norm1 = ChannelNorm(channels, layer_norm, norm_eps)
+        self.attn = TransposedAttention(channels, heads, bias, relu_attention)
+        self.norm2 = ChannelNorm(channels, layer_norm, norm_eps)
         self.ffn = GatedFeedForward(channels, ffn_expansion_factor, bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

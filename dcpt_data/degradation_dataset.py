@@ -54,11 +54,10 @@ def locate(options: SetOptions) -> Images:
     if not degradation or not root_gt:
         raise DataError("a data set needs a `source`, or `degradation` and `dataroot_gt` (and `dataroot_lq` for pairs)")
     if root_lq is None:
-        if degradation not in DEGRADATIONS:
-            raise DataError(
-                f"'{degradation}' cannot be synthesised, only {', '.join(DEGRADATIONS)}; give `dataroot_lq` for pairs"
-            )
-        check_parameters(degradation, options.parameters)
+        try:
+            check_parameters(degradation, options.parameters)
+        except ValueError as error:
+            raise DataError(f"'{degradation}' cannot be synthesised ({error}); give `dataroot_lq` for pairs") from error
     elif options.parameters:
         raise DataError(f"`parameters` are for synthesised degradations, but '{root_lq}' has degraded images already")
     pairing = options.pairing or (source.pairing if source else "same")
@@ -139,7 +138,8 @@ class ImageSet:
     def _synthesise(self, gt: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         sigma = {**(DEGRADATIONS["noise"].__kwdefaults__ or {}), **self.parameters}["sigma"]
         if self.reading.phase != "train" and self.degradation == "noise" and isinstance(sigma, (int, float)):
-            return evaluation_noise(gt, sigma)
+            noisy = evaluation_noise(gt, sigma)
+            return noisy.clip(0, 1) if self.parameters.get("clip") else noisy
         return degrade(self.degradation, gt, rng, **self.parameters)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from dcpt_data.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+_DEEP_SUFFIXES = frozenset({".png", ".tif", ".tiff"})  # OpenCV would clip 16-bit pixels to white in the others
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -43,6 +45,10 @@ def read_image(path: str | Path) -> np.ndarray:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     if image.shape[2] == 2:  # gray with alpha
         return cv2.cvtColor(image[..., 0], cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 4 and image.dtype == np.uint8 and data[:4] in (b"II*\0", b"MM\0*"):
+        # OpenCV has multiplied the colours of a TIFF by its alpha, which cannot be undone.
+        with Image.open(io.BytesIO(data)) as tiff:
+            return np.array(tiff.convert("RGB"))
     return cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
 
@@ -73,14 +79,15 @@ def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write H x W x 3 RGB pixels, uint8 or uint16, in the format that the suffix names; a PNG quickly, not smallest.
 
     Raises:
-        DataError: If the file cannot be written.
+        DataError: If the file cannot be written, or the format cannot hold the pixels.
     """
     path = Path(path)
+    suffixes = _DEEP_SUFFIXES if image.dtype == np.uint16 else IMAGE_SUFFIXES
+    if path.suffix.lower() not in suffixes:
+        raise DataError(f"{path}: {image.dtype} pixels can be written as {', '.join(sorted(suffixes))}")
     parameters = [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix.lower() == ".png" else []
-    done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
+    _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
     try:
-        if not done:
-            raise OSError(0, f"no encoder for {path.suffix}")
         path.write_bytes(data.tobytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error

@@ -8,21 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
+import torch
 from basicsr.data import build_dataset
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset
 
 from dcpt_data.degradation_dataset import locate
 from dcpt_data.errors import DataError
+from dcpt_data.forking import prepare_to_fork
 from dcpt_data.options import LoaderOptions, SetOptions, pick
 from dcpt_data.sampling import Shard, ShuffledBatches
 
 
 def _quiet_worker(worker: int) -> None:
-    # Ctrl-C reaches the whole process group; the main process alone decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)
+    # Ctrl-C and a scheduler's SIGTERM reach the whole process group; the main process alone decides what they mean.
+    # A worker ends when its loader does, or when it sees that its parent is gone.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, start: int = 0) -> DataLoader:
@@ -39,6 +41,8 @@ def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, 
     """
     dataset: Any = build_dataset(opt)
     options = LoaderOptions(**pick(LoaderOptions, opt))
+    if options.num_worker_per_gpu:
+        prepare_to_fork()
     batches: Any = ShuffledBatches(
         len(dataset), options.batch_size_per_gpu, opt.get("seed", 0), rank, world_size, start
     )
@@ -48,6 +52,7 @@ def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, 
         num_workers=options.num_worker_per_gpu,
         pin_memory=options.pin_memory,
         worker_init_fn=_quiet_worker,
+        generator=torch.Generator(),  # or each pass would draw from the global one, which is the model's
     )
 
 
@@ -63,7 +68,8 @@ def build_val_loaders(datasets: dict[str, dict[str, Any]], rank: int = 0, world_
         dataset: Any = build_dataset(opt)
         dataset.opt = opt
         logging.getLogger("basicsr").info(f"{opt['name']}: {len(dataset)} images")
-        loaders.append(DataLoader(dataset, batch_size=1, sampler=Shard(len(dataset), rank, world_size)))
+        shard = Shard(len(dataset), rank, world_size)
+        loaders.append(DataLoader(dataset, batch_size=1, sampler=shard, generator=torch.Generator()))
     return loaders
 
 
@@ -82,17 +88,18 @@ def check_folders(datasets: dict[str, dict[str, Any]]) -> None:
         DataError: Naming all of them, the degradation and data set each is for, where that comes from, and the command
             that makes a stand-in.
     """
-    missing: dict[Path, str] = {}
+    missing: dict[Path, list[str]] = {}
     for name, options in _image_sets(datasets):
         try:
             images = locate(options)
         except ValueError as error:
             raise DataError(f"{name}: {error}") from error
         for root in (images.root_gt, images.root_lq):
-            if root is not None and not root.is_dir():
-                missing[root] = f"{images.degradation}: {images.about}"
+            reason = f"{images.degradation}: {images.about}"
+            if root is not None and not root.is_dir() and reason not in missing.setdefault(root, []):
+                missing[root].append(reason)
     if missing:
-        lines = [f"  {root}\n      {reason}" for root, reason in missing.items()]
+        lines = ["\n      ".join([f"  {root}", *reasons]) for root, reasons in missing.items()]
         raise DataError(
             f"{len(missing)} folders of data are missing:\n"
             + "\n".join(lines)

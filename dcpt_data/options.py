@@ -38,7 +38,7 @@ class ReadingOptions:
     """How the images are read.
 
     Attributes:
-        name: Name in logs and tables.
+        name: Name in logs and tables; the section's key by default.
         phase: "train" crops and augments; "val" and "test" give whole images, degraded alike every time.
         scale: Always 1; BasicSR passes it.
         gt_size: Side of the training crop in pixels.
@@ -47,7 +47,7 @@ class ReadingOptions:
         seed: Seed of all randomness in training; the option file's `manual_seed` by default.
     """
 
-    name: str
+    name: str = ""
     phase: Literal["train", "val", "test"] = "train"
     scale: Literal[1] = 1
     gt_size: int = 128

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from dcpt_data.errors import DataError
 from dcpt_data.images import list_images
@@ -33,7 +33,7 @@ def _gt_name_by(rule: Rule) -> Callable[[str], str | None]:
             return folder + slash + stem.split("_")[0]
 
         return before_underscore
-    if not isinstance(rule, dict) or set(rule) != {"lq", "gt"} or rule["lq"].count("{}") != rule["gt"].count("{}"):
+    if not _are_templates(rule) or rule["lq"].count("{}") != rule["gt"].count("{}"):
         raise DataError(
             "pairing must be 'same', 'prefix', or templates {lq: ..., gt: ...} with equally many '{}' in both; "
             f"got {rule!r}"
@@ -45,6 +45,13 @@ def _gt_name_by(rule: Rule) -> Callable[[str], str | None]:
         return rule["gt"].format(*match.groups()) if match else None
 
     return by_template
+
+
+def _are_templates(rule: object) -> TypeGuard[dict[str, str]]:
+    if not isinstance(rule, dict) or set(rule) != {"lq", "gt"}:
+        return False
+    # A lone brace, or one with something in it, would mean something else to str.format.
+    return all(isinstance(t, str) and not set("{}") & set(t.replace("{}", "")) for t in rule.values())
 
 
 def lq_name(rule: Rule, gt_name: str) -> str:
@@ -89,7 +96,7 @@ def find_pairs(root_lq: Path, root_gt: Path, rule: Rule) -> list[tuple[Path, Pat
     pairs, unpaired = [], []
     for name, path in _by_name(root_lq).items():
         wanted = gt_name(name)
-        if wanted is None and root_lq == root_gt:
+        if root_lq == root_gt and (wanted is None or ground_truth.get(wanted) == path):
             continue  # the ground truth itself, found again in the shared folder
         if wanted in ground_truth:
             pairs.append((path, ground_truth[wanted]))

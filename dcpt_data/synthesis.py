@@ -15,11 +15,11 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from dcpt_data.degradations import degrade
 from dcpt_data.errors import DataError
+from dcpt_data.forking import prepare_to_fork
 from dcpt_data.images import list_images, read_image, to_float, to_uint8, write_image
 from dcpt_data.pairing import lq_name
 from dcpt_data.sources import Source, get_source, known_settings
@@ -63,13 +63,16 @@ def plan(folder: Path, setting: str, seed: int, test_share: float = 0.1, test_fo
         test_folder: Photographs of the test sets; then all of `folder` are for training.
 
     Raises:
-        DataError: If the setting is not known or there are too few photographs.
+        DataError: If the setting is not known, there are too few photographs, or some are for training and testing.
     """
     settings = known_settings()
     if setting not in settings:
         raise DataError(f"no setting '{setting}'; known: {', '.join(settings)}")
     photographs = list_images(folder)
     train, test = (photographs, list_images(test_folder)) if test_folder else split(photographs, test_share, seed)
+    both = {path.resolve() for path in train} & {path.resolve() for path in test}
+    if both:
+        raise DataError(f"{len(both)} test photographs lie in {folder} too, such as {min(both)}; keep the two apart")
     names = settings[setting]
     return [Plan(get_source(name), part) for key, part in (("train", train), ("test", test)) for name in names[key]]
 
@@ -95,7 +98,8 @@ def synthesise(plans: list[Plan], out: Path, seed: int, report: Callable[[str, i
     kept = [p.source.name for p in plans if _is_made(out / p.source.folder, wanted[p.source.name])]
     todo = [p for p in plans if p.source.name not in kept]
     total, done = sum(len(p.photographs) for p in todo), 0
-    with ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    prepare_to_fork()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
         for p in todo:
             final = out / p.source.folder
             partial_folder = final.with_name(f".{final.name}.partial")
@@ -137,11 +141,15 @@ def _is_made(folder: Path, manifest: dict[str, object]) -> bool:
 
 def _distinct_names(photographs: list[Path]) -> Iterator[str]:
     """Names without underscores (the "prefix" rule cuts there), numbered where two would be equal."""
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     for path in photographs:
-        name = path.stem.replace("_", "-")
-        seen[name] = seen.get(name, 0) + 1
-        yield name if seen[name] == 1 else f"{name}-{seen[name]}"
+        stem = path.stem.replace("_", "-")
+        name, number = stem, 1
+        while name in taken:  # perhaps by another's number, as of "a", "a", "a-2"
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name)
+        yield name
 
 
 def _make_pair(source: Source, folder: Path, seed: int, photograph: Path, name: str) -> None:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from basicsr.archs.swinir_arch import SwinIR as EngineSwinIR
 from fingerprint import fill, image, summary
-from test_networks import build, picture
+from safetensors.torch import save_file
+from test_networks import SMALL, build, picture
 
-from dcpt_arch import DegradationClassifier, FeatureInfo, NAFNet, PromptIR
+from dcpt_arch import DCPTSwinIR, DegradationClassifier, FeatureInfo, NAFNet, PromptIR, Restormer
 from dcpt_arch.checkpoints import (
     CheckpointError,
     compare,
@@ -16,15 +18,19 @@ from dcpt_arch.checkpoints import (
     load_network,
     read_checkpoint,
     to_our_layout,
+    to_published_layout,
 )
 
 FIGURES = json.loads((Path(__file__).parent / "figures" / "arch.json").read_text(encoding="utf-8"))
 NETWORKS = [name for name, entry in FIGURES.items() if isinstance(entry, dict) and "size" in entry]
-PROMPTIR = {
+RESTORMER = {
     "dim": 10,
     "num_blocks": (2, 1, 3, 1),
     "num_refinement_blocks": 2,
     "heads": (1, 2, 4, 5),
+}
+PROMPTIR = {
+    **RESTORMER,
     "prompt_dims": (4, 8, 12),
     "prompt_sizes": (5, 3, 2),
     "prompt_len": 3,
@@ -54,8 +60,8 @@ def assert_loaded(network, original):
     """The network is the original: class, arguments (as its parameters show) and image."""
     assert type(network) is type(original)
     assert not compare(network, original.state_dict())
-    channels = getattr(original, "intro", None) or original.patch_embed.proj
-    x = picture(9, 12, channels=channels.in_channels)
+    (first, *_) = (module for module in original.modules() if isinstance(module, torch.nn.Conv2d))
+    x = picture(9, 12, channels=original.intro.in_channels if isinstance(original, NAFNet) else first.in_channels)
     with torch.no_grad():
         assert torch.equal(network(x), original.eval()(x))
 
@@ -64,7 +70,8 @@ def assert_loaded(network, original):
 
 
 def test_figures_hold_what_is_tested():
-    assert NETWORKS == ["dcpt_nafnet_w32", "upstream_nafnet", "dcpt_promptir", "upstream_promptir"]
+    pairs = ("nafnet_w32", "nafnet"), ("promptir", "promptir"), ("restormer", "restormer"), ("swinir", "swinir")
+    assert [name for dcpt, upstream in pairs for name in (f"dcpt_{dcpt}", f"upstream_{upstream}")] == NETWORKS
     assert set(FIGURES) == {"about", *NETWORKS, "dc_noimg"}
 
 
@@ -74,6 +81,56 @@ def test_published_network_gives_the_published_output(name):
     assert not network.training
     with torch.no_grad():
         assert_same_figures(network(image(*FIGURES[name]["size"])), FIGURES[name]["output"])
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name.startswith("upstream_")])
+def test_original_layout_round_trip(name):
+    state = published(name)
+    network = load_network(state)
+    back = to_published_layout(network)
+    assert {key: value.shape for key, value in back.items()} == {key: value.shape for key, value in state.items()}
+    own = network.state_dict()
+    assert all(torch.equal(back[key], own[key]) for key in own.keys() & back.keys())
+    again = to_our_layout(back)
+    assert again.keys() == own.keys() and all(torch.equal(again[key], own[key]) for key in own)
+
+
+@pytest.mark.parametrize("name", ["dcpt_nafnet_w32", "dcpt_promptir"])
+def test_networks_of_the_dcpt_authors_in_the_original_layout(name):
+    back = to_published_layout(load_network(published(name)))
+    original = published(name.replace("_w32", "").replace("dcpt", "upstream"))
+    assert {key: value.shape for key, value in back.items()} == {key: value.shape for key, value in original.items()}
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (lambda: build("Restormer", relu_attention=True), "other values of relu_attention"),
+        (lambda: build("Restormer", relu_attention=True, norm_eps=1e-6), "other values of norm_eps and relu_attention"),
+        (lambda: build("DCPTSwinIR", position_bias=False), "always has position_bias and shift_mask"),
+        (lambda: build("DCPTSwinIR", shift_mask=False), "always has position_bias and shift_mask"),
+        (lambda: torch.nn.Linear(1, 1), "no published layout of Linear"),
+    ],
+)
+def test_networks_that_the_original_projects_do_not_have(network, reason):
+    with pytest.raises(CheckpointError, match=reason):
+        to_published_layout(network())
+
+
+@pytest.mark.parametrize(("window", "side"), [(8, 128), (7, 126)])
+def test_swinir_in_the_original_layout_loads_strictly_and_gives_the_same_image(window, side):
+    common = {"embed_dim": 12, "depths": (2, 3), "num_heads": (2, 3), "window_size": window}
+    ours = DCPTSwinIR(**common, img_range=255 if window == 7 else 1).eval()
+    engine = EngineSwinIR(img_size=side, mlp_ratio=2, img_range=ours.img_range, **common).eval()
+    computed = {key: v for key, v in engine.state_dict().items() if key.endswith(("_index", "attn_mask"))}
+    back = to_published_layout(ours)
+    assert computed and all(torch.equal(back[key], value) for key, value in computed.items())
+    engine.load_state_dict(back, strict=True)
+    x = picture(2 * window, 3 * window)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), engine(x), rtol=1e-4, atol=1e-5)
+        # The range, which no weight tells, comes back with the network.
+        assert_loaded(load_network(back), ours)
 
 
 def test_published_classifier_gives_the_published_output():
@@ -104,7 +161,7 @@ def test_layout_of_the_dcpt_authors_becomes_ours():
 
 
 def test_our_layout_and_unknown_ones_stay():
-    for state in (small().state_dict(), {"decoder0.weight": torch.ones(1)}):
+    for state in (*(build(name).state_dict() for name in SMALL), {"decoder0.weight": torch.ones(1)}):
         assert list(to_our_layout(dict(state))) == list(state)
 
 
@@ -156,6 +213,65 @@ def test_arguments_of_promptir(arguments):
     assert_loaded(load_network(state), original)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"layer_norm": "bias_free", "bias": True},
+        {"in_channels": 4, "out_channels": 1, "ffn_expansion_factor": 2},
+        {"num_blocks": (1, 2, 1, 11), "num_refinement_blocks": 1},
+        {"relu_attention": True},
+        {"relu_attention": True, "norm_eps": 2**-20, "layer_norm": "bias_free"},
+    ],
+)
+def test_arguments_of_restormer(arguments):
+    given = {**RESTORMER, **arguments}
+    original = Restormer(**given)
+    state = original.state_dict()
+    inferred = detect_family(state).arguments(state)
+    assert inferred == {
+        "in_channels": 3,
+        "out_channels": 3,
+        "bias": False,
+        "layer_norm": "with_bias",
+        "ffn_expansion_factor": 2.66,
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in given.items()},
+    }
+    assert_loaded(load_network(state), original)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"depths": (1, 2), "num_heads": (2, 4)},
+        {"window_size": 3, "mlp_ratio": 1.3},
+        {"window_size": 7},
+        {"in_channels": 1, "out_channels": 4, "img_range": 255.0, "embed_dim": 24},
+        {"position_bias": False, "num_heads": (1, 3, 2, 6), "window_size": 5},
+        {"shift_mask": False},
+        {"position_bias": False, "shift_mask": False, "img_range": 2.0},
+    ],
+)
+def test_arguments_of_swinir(arguments):
+    given = {**SMALL["DCPTSwinIR"], **arguments}
+    original = DCPTSwinIR(**given)
+    assert_loaded(load_network(original.state_dict()), original)
+    loaded = load_network(original.state_dict())
+    assert (loaded.img_range, loaded.shift_mask) == (original.img_range, original.shift_mask)
+    assert [block.attn.heads for layer in loaded.layers for block in layer.residual_group["blocks"]] == [
+        block.attn.heads for layer in original.layers for block in layer.residual_group["blocks"]
+    ]
+
+
+def test_promptir_without_prompts_loads_as_restormer():
+    net = PromptIR(**RESTORMER, prompts=False)
+    loaded = load_network(net.state_dict())
+    assert type(loaded) is Restormer
+    with torch.no_grad():
+        assert torch.equal(loaded(picture(9, 12)), net.eval()(picture(9, 12)))
+
+
 @pytest.mark.parametrize("factor", [1, 4 / 3, 1.7, 2, 2.16, 2.41, 2.55, 2.66, 2.667, 3.5])
 def test_expansion_factor_fits_every_level(factor):
     original = PromptIR(**PROMPTIR, ffn_expansion_factor=factor)
@@ -166,6 +282,26 @@ def test_overrides_win_over_what_was_inferred():
     state = PromptIR(**PROMPTIR).state_dict()
     with pytest.raises(CheckpointError, match="does not fit PromptIR"):
         load_network(state, num_refinement_blocks=1)
+
+
+def test_a_setting_can_be_overridden():
+    original = build("DCPTSwinIR", position_bias=False)
+    masked = load_network(original.state_dict(), shift_mask=True, num_heads=(1, 1, 1, 1))
+    unmasked = load_network(original.state_dict(), shift_mask=False)
+    assert masked.state_dict()["setting_num_heads"].tolist() == [1, 1, 1, 1]
+    assert not unmasked.state_dict()["setting_shift_mask"]
+    assert_loaded(load_network(unmasked.state_dict()), unmasked)
+
+
+def test_another_setting_is_a_difference():
+    network = build("DCPTSwinIR", position_bias=False)
+    state = {**network.state_dict(), "setting_window_size": torch.tensor(8)}
+    difference = compare(network, state)
+    assert difference.reshaped == ["setting_window_size 8 for 4"]
+    assert "setting_window_size" not in difference.matching
+    assert compare(build("Restormer"), build("Restormer", relu_attention=True).state_dict()).unexpected == [
+        "setting_relu_attention"
+    ]
 
 
 # Unwrapping
@@ -227,6 +363,29 @@ def test_file_round_trip(tmp_path, as_path, zipped):
     read = read_checkpoint(as_path(file))
     assert set(read) == {"params", "iter"} and read["iter"] == 8
     assert_loaded(load_network(as_path(file)), original)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("as_path", [Path, str])
+def test_safetensors_round_trip(tmp_path, name, as_path):
+    original, file = build(name), tmp_path / "net_g.safetensors"
+    save_file(original.state_dict(), file, metadata={"format": "pt"})
+    assert read_checkpoint(as_path(file)).keys() == original.state_dict().keys()
+    assert_loaded(load_network(as_path(file)), original)
+
+
+def test_damaged_safetensors_file(tmp_path):
+    file = tmp_path / "net.safetensors"
+    save_file(small().state_dict(), file)
+    whole = file.read_bytes()
+    for length in (0, 1, 7, 8, 200, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        assert_refused(file, "truncated or no safetensors file", "copy or save it again")
+    torch.save(small().state_dict(), file)
+    assert_refused(file, "truncated or no safetensors file")
+    save_file({}, file)
+    assert_refused(file, "an empty dict")
+    assert_refused(tmp_path / "no.safetensors", "no such checkpoint file")
 
 
 def assert_refused(file, *parts):
@@ -312,7 +471,10 @@ def test_the_message_names_the_code_and_does_not_advise_to_run_it(tmp_path):
         (torch.ones(2), "Tensor"),
         ({"iter": 5}, "no tensors in the checkpoint; it holds: iter"),
         ({"params": {}}, "no tensors in the checkpoint; it holds: nothing"),
-        ({"fc.weight": torch.ones(1)}, "unknown network (first key 'fc.weight'); known: NAFNet, PromptIR"),
+        (
+            {"fc.weight": torch.ones(1)},
+            "unknown network (first key 'fc.weight'); known: NAFNet, Restormer, PromptIR, DCPTSwinIR",
+        ),
     ],
 )
 def test_file_without_weights_of_a_known_network(tmp_path, content, part):
@@ -337,8 +499,21 @@ def test_a_missing_tensor_of_nafnet_is_named():
 
 
 def test_a_missing_tensor_of_promptir_is_named():
-    # By the first the family is recognised; without the second the network counts as one without those biases.
-    assert unnamed_when_missing(build("PromptIR")) == {"prompt1.prompt_param", "latent.0.norm1.body.bias"}
+    # Without it the network counts as one without those biases.
+    assert unnamed_when_missing(build("PromptIR")) == {"latent.0.norm1.body.bias"}
+
+
+def test_a_missing_tensor_of_restormer_is_named():
+    assert unnamed_when_missing(build("Restormer")) == {"latent.0.norm1.body.bias"}
+
+
+def test_a_missing_tensor_of_swinir_is_named():
+    assert unnamed_when_missing(build("DCPTSwinIR")) == set()
+
+
+def test_swinir_that_enlarges_images(tmp_path):
+    engine = EngineSwinIR(upsampler="pixelshuffledirect", upscale=2, embed_dim=12, depths=(1,), num_heads=(1,))
+    assert_refused(saved(tmp_path, engine.state_dict()), "DCPTSwinIR", "it enlarges images")
 
 
 @pytest.mark.parametrize(

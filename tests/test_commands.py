@@ -120,7 +120,7 @@ def test_an_unreadable_image_is_named_and_nothing_is_lost(workers: int, photogra
     damaged.write_bytes(damaged.read_bytes()[:2000])
     done = command("basicsr/train.py", "-opt", write(options, tmp_path), cwd=tmp_path)
     assert done.returncode == 1
-    assert f"error: {damaged}: truncated" in done.stderr
+    assert f"error: {damaged}: " in done.stderr
     assert "Traceback" not in done.stderr
     failed = int(re.search(r"Data of iteration (\d+)", done.stderr).group(1))  # type: ignore[union-attr]
     assert (tmp_path / "run" / "training_states" / f"{failed - 1}.state").exists()

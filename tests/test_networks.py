@@ -1,15 +1,19 @@
 """What every backbone promises, over all that are registered."""
 
 import io
+import logging
 
 import dcpt_arch  # noqa: F401 - registers the networks, and mends basicsr before the next lines import it
 
 # isort: split
 import pytest
 import torch
+from basicsr.archs.swinir_arch import SwinIR as EngineSwinIR
 from basicsr.utils.registry import ARCH_REGISTRY
 
-from dcpt_arch import FeatureInfo, NAFNet, PromptIR, RestorationBackbone
+from dcpt_arch import DCPTSwinIR, FeatureInfo, NAFNet, PromptIR, RestorationBackbone, Restormer
+from dcpt_arch.layers import Stage
+from dcpt_arch.nafnet_arch import LocalAveragePool, NAFBlock
 
 # Arguments for networks of a fraction of a second; a new backbone needs a row here (and nothing else in this file).
 SMALL = {
@@ -23,6 +27,8 @@ SMALL = {
         "prompt_sizes": (4, 3, 2),
         "prompt_len": 2,
     },
+    "Restormer": {"dim": 8, "num_blocks": (1, 2, 1, 1), "num_refinement_blocks": 1, "heads": (1, 2, 2, 4)},
+    "DCPTSwinIR": {"embed_dim": 12, "depths": (2, 1, 2, 2), "num_heads": (2, 3, 2, 4), "window_size": 4},
 }
 BACKBONES = sorted(
     name for name, item in ARCH_REGISTRY if isinstance(item, type) and issubclass(item, RestorationBackbone)
@@ -58,7 +64,10 @@ def test_every_registered_backbone_is_tested():
 
 
 def test_every_backbone_is_registered():
-    ours = [kind for kind in RestorationBackbone.__subclasses__() if kind.__module__.startswith("dcpt_arch")]
+    def below(kind):
+        return [kind, *(found for sub in kind.__subclasses__() for found in below(sub))]
+
+    ours = [kind for kind in below(RestorationBackbone)[1:] if kind.__module__.startswith("dcpt_arch")]
     assert sorted(kind.__name__ for kind in ours) == BACKBONES
 
 
@@ -125,6 +134,7 @@ def test_only_gives_gradients_to_what_the_features_depend_on(name):
     # What the features depend on is found without autograd: by changing one parameter after the other.
     needed = set()
     with torch.no_grad():
+        features = net(x, features="only")  # fused attention rounds otherwise where gradients are wanted
         for key, parameter in net.named_parameters():
             kept = parameter.clone()
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -212,20 +222,245 @@ def test_channels_last_gives_the_same_image(name):
     torch.testing.assert_close(last, expected, rtol=1e-5, atol=1e-5)
 
 
+# Gradient checkpointing
+
+
+@every_backbone
+def test_checkpointing_gives_the_same_gradients(name):
+    def gradients(net, features):
+        net.train().zero_grad()
+        output = net(picture(16, 16), features=features)
+        total(output if features == "only" else [output]).backward()
+        return {key: parameter.grad for key, parameter in net.named_parameters() if parameter.grad is not None}
+
+    plain, frugal = build(name), build(name, checkpointing=True)
+    for features in ("none", "only"):
+        expected, found = gradients(plain, features), gradients(frugal, features)
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+@every_backbone
+@pytest.mark.parametrize("training", [True, False])
+def test_checkpointing_computes_every_block_again_while_training(name, training):
+    net, calls = build(name, checkpointing=True).train(training), {}
+    blocks = {f"{key}.{i}": b for key, m in net.named_modules() if isinstance(m, Stage) for i, b in enumerate(m)}
+
+    def count(block, _):
+        calls[block] = calls.get(block, 0) + 1
+
+    for block in blocks.values():
+        block.register_forward_pre_hook(count)
+    total([net(picture(16, 16))]).backward()
+    assert {key: calls[block] for key, block in blocks.items()} == dict.fromkeys(blocks, 2 if training else 1)
+
+
+# NAFNet
+
+
 def test_a_new_nafnet_block_is_the_identity():
     net, features = NAFNet(**SMALL["NAFNet"]), picture(8, 8, channels=6)
     assert torch.equal(net.encoders[0](features), features)
 
 
+def local_means(x, window):
+    """The average over the window around each pixel, shifted inwards at the borders, pixel by pixel."""
+    result = torch.empty_like(x)
+    height, width = x.shape[-2:]
+    high, wide = min(window, height), min(window, width)
+    for i in range(height):
+        for j in range(width):
+            top = min(max(i - (high - 1) // 2, 0), height - high)
+            left = min(max(j - (wide - 1) // 2, 0), width - wide)
+            result[..., i, j] = x[..., top : top + high, left : left + wide].mean((-2, -1))
+    return result
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 6, 9, 40])
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (6, 5), (13, 2)], ids=str)
+def test_local_average_against_the_definition(window, size):
+    x = picture(*size).double()
+    found = LocalAveragePool(window).eval()(x).expand_as(x)
+    torch.testing.assert_close(found, local_means(x, window), rtol=1e-12, atol=1e-12)
+
+
+def test_local_average_is_exact_far_from_zero_and_in_half_precision():
+    x = 100 + picture(300, 400, batch=1)
+    exact = LocalAveragePool(64).eval()(x.double())
+    torch.testing.assert_close(LocalAveragePool(64).eval()(x).double(), exact, rtol=2e-6, atol=0)
+    # bfloat16 keeps 8 bits: only the input and the result are rounded.
+    found = LocalAveragePool(64).eval()(x.bfloat16())
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=0)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_tlc_with_a_window_of_the_whole_image_changes_nothing(size):
+    plain, local = build("NAFNet"), build("NAFNet", tlc_size=64)
+    with torch.no_grad():
+        torch.testing.assert_close(local(picture(*size)), plain(picture(*size)), rtol=1e-6, atol=1e-6)
+
+
+def test_tlc_with_a_small_window_works_in_eval_mode_alone():
+    plain, local, x = build("NAFNet"), build("NAFNet", tlc_size=8), picture(33, 47)
+    assert list(local.state_dict()) == list(plain.state_dict())
+    with torch.no_grad():
+        assert not torch.allclose(local(x), plain(x), atol=1e-4)
+        torch.testing.assert_close(local.train()(x), plain.train()(x), rtol=1e-6, atol=1e-6)
+
+
+def test_tlc_makes_a_distant_pixel_irrelevant():
+    # What TLC is for: with local averages a pixel's result does not depend on how large the image is.
+    local, x = build("NAFNet", tlc_size=8), picture(16, 256, batch=1)
+    with torch.no_grad():
+        changed = x.clone()
+        changed[..., 240:] = 0
+        assert torch.equal(local(changed)[..., :64], local(x)[..., :64])
+        plain = build("NAFNet")
+        assert not torch.equal(plain(changed)[..., :64], plain(x)[..., :64])
+
+
+def test_tlc_windows_follow_the_strides():
+    net = NAFNet(**SMALL["NAFNet"], tlc_size=10)
+    windows = [[block.sca[0].window for block in stage] for stage in (*net.encoders, net.middle_blks, *net.decoders)]
+    assert windows == [[10], [5, 5], [2], [5], [10]]
+    assert NAFNet(**SMALL["NAFNet"], tlc_size=1).middle_blks[0].sca[0].window == 1
+
+
+def test_tlc_is_logged_once_and_off_by_default(caplog):
+    logger = logging.getLogger("basicsr")
+    caplog.set_level(logging.INFO, logger="basicsr")
+    logger.addHandler(caplog.handler)  # the engine's logger does not pass records on
+    try:
+        net = build("NAFNet")
+        assert not any(isinstance(module, LocalAveragePool) for module in net.modules())
+        assert "TLC" not in caplog.text
+        caplog.clear()
+        net = build("NAFNet", tlc_size=384)
+        assert len([m for m in net.modules() if isinstance(m, NAFBlock)]) > 1
+        assert len({record.getMessage() for record in caplog.records}) == 1
+        assert "averages over 384 x 384 pixels (TLC)" in caplog.text
+    finally:
+        logger.removeHandler(caplog.handler)
+
+
+# Restormer and PromptIR
+
+
+def test_promptir_without_prompts_is_restormer():
+    restormer, net = build("Restormer"), PromptIR(**SMALL["Restormer"], prompts=False).eval()
+    net.load_state_dict(restormer.state_dict(), strict=True)
+    assert net.feature_info == restormer.feature_info
+    with torch.no_grad():
+        for ours, theirs in zip(net(picture(9, 20), "also"), restormer(picture(9, 20), "also"), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_feature_levels_of_the_published_sizes():
+    # RECIPE: the channels and strides that the released classifiers were built for.
+    with torch.device("meta"):
+        restormer, promptir = Restormer().feature_info, PromptIR().feature_info
+    assert [(info.channels, info.stride) for info in restormer] == [(96, 1), (96, 2), (192, 4)]
+    assert [(info.channels, info.stride) for info in promptir] == [(96, 2), (192, 4), (192, 8)]
+
+
+@pytest.mark.parametrize("arguments", [{"relu_attention": True}, {"norm_eps": 0.1}])
+def test_restormer_options_change_the_image_and_stand_in_the_state_dict(arguments):
+    plain, other = build("Restormer"), build("Restormer", **arguments)
+    (setting,) = other.state_dict().keys() - plain.state_dict().keys()
+    assert setting == f"setting_{next(iter(arguments))}"
+    other.load_state_dict(plain.state_dict(), strict=False)
+    with torch.no_grad():
+        assert not torch.allclose(plain(picture(16, 16)), other(picture(16, 16)), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["PromptIR", "Restormer"])
 @pytest.mark.parametrize("layer_norm", ["with_bias", "bias_free"])
 @pytest.mark.parametrize("bias", [False, True])
-def test_promptir_has_the_biases_that_were_asked_for(layer_norm, bias):
-    net = build("PromptIR", layer_norm=layer_norm, bias=bias)
+def test_the_network_has_the_biases_that_were_asked_for(name, layer_norm, bias):
+    net = build(name, layer_norm=layer_norm, bias=bias)
     names = set(net.state_dict())
     assert ("latent.0.norm1.body.bias" in names) == (layer_norm == "with_bias")
     assert ("latent.0.attn.qkv.bias" in names) == ("output.bias" in names) == bias
     with torch.no_grad():
         assert net(picture(9, 11)).shape == (2, 3, 9, 11)
+
+
+# SwinIR
+
+
+def pair_of_swinirs(window=4, img_range=1.0, channels=3):
+    """Ours, and the engine's with the same weights."""
+    common = {"embed_dim": 12, "depths": (3, 2), "num_heads": (2, 3), "window_size": window, "img_range": img_range}
+    torch.manual_seed(0)
+    engine = EngineSwinIR(img_size=8 * window, in_chans=channels, mlp_ratio=2, drop_path_rate=0.0, **common).eval()
+    for parameter in engine.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    ours = DCPTSwinIR(in_channels=channels, out_channels=channels, **common).eval()
+    published = {key: v for key, v in engine.state_dict().items() if key.split(".")[-1] not in COMPUTED}
+    ours.load_state_dict(published, strict=False)
+    weights = {key for key in ours.state_dict() if not key.startswith("setting_")}
+    assert weights == set(published)
+    return ours, engine
+
+
+COMPUTED = ("relative_position_index", "attn_mask")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"window": 7, "img_range": 255.0}, {"window": 5}, {"channels": 1}], ids=str)
+def test_swinir_is_the_engines(arguments):
+    ours, engine = pair_of_swinirs(**arguments)
+    side = ours.window_size
+    # Also sizes other than the one for which the engine's masks are stored, and a single window.
+    for rows, columns in ((8, 8), (3, 5), (1, 1), (1, 4)):
+        x = picture(rows * side, columns * side, arguments.get("channels", 3))
+        with torch.no_grad():
+            expected = engine(x)
+            torch.testing.assert_close(ours(x), expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+
+
+def test_swinir_starts_as_the_engines():
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 60, "depths": (2,), "num_heads": (6,), "window_size": 8}
+    engine = EngineSwinIR(mlp_ratio=2, **sizes).state_dict()
+    for key, value in DCPTSwinIR(**sizes).state_dict().items():
+        if value.numel() < 10:
+            continue  # too few to compare
+        assert value.std().item() == pytest.approx(engine[key].std().item(), rel=0.15, abs=0.005), key
+        tolerance = 0.6 * value.std().item() + 1e-3
+        assert value.mean().item() == pytest.approx(engine[key].mean().item(), abs=tolerance), key
+
+
+@pytest.mark.parametrize("option", ["position_bias", "shift_mask"])
+def test_swinir_options_change_the_image(option):
+    plain, other = build("DCPTSwinIR"), build("DCPTSwinIR", **{option: False})
+    other.load_state_dict(plain.state_dict(), strict=False)
+    for layer in plain.layers:
+        for block in layer.residual_group["blocks"]:
+            torch.nn.init.normal_(block.attn.relative_position_bias_table)
+    with torch.no_grad():
+        assert not torch.allclose(plain(picture(16, 16)), other(picture(16, 16)), atol=1e-4)
+
+
+def test_swinir_without_position_bias_is_one_with_a_bias_of_zero():
+    plain, other = build("DCPTSwinIR"), build("DCPTSwinIR", position_bias=False)
+    other.load_state_dict(plain.state_dict(), strict=False)
+    for key, parameter in plain.named_parameters():
+        if key.endswith("bias_table"):
+            torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        torch.testing.assert_close(plain(picture(17, 9)), other(picture(17, 9)), rtol=1e-5, atol=1e-5)
+
+
+def test_swinir_features_are_the_last_three_blocks_nearest_to_the_output_first():
+    net, seen = build("DCPTSwinIR"), []
+    for layer in net.layers:
+        layer.register_forward_hook(lambda *call: seen.append(call[-1]))
+    with torch.no_grad():
+        features = net(picture(8, 8), features="only")
+    assert len(seen) == 4 and len(features) == 3
+    assert all(torch.equal(a, b) for a, b in zip(features, seen[:0:-1], strict=True))
+    assert len(DCPTSwinIR(embed_dim=4, depths=(1, 1), num_heads=(1, 1)).feature_info) == 2
 
 
 @pytest.mark.parametrize(
@@ -242,6 +477,14 @@ def test_promptir_has_the_biases_that_were_asked_for(layer_norm, bias):
         (PromptIR, {"prompt_dims": (4, 6, 7)}, "2 heads do not divide 71 channels"),
         (PromptIR, {"layer_norm": "BiasFree"}, "layer_norm must be 'with_bias' or 'bias_free', not 'BiasFree'"),
         (PromptIR, {"dim": 7, "heads": (1, 1, 1, 1)}, "dim must be even"),
+        (Restormer, {"num_blocks": (1, 1, 1)}, "num_blocks must hold 4 numbers"),
+        (Restormer, {"heads": (3, 2, 2, 4)}, "3 heads do not divide 8 channels"),
+        (DCPTSwinIR, {"depths": ()}, "depths must hold at least one number"),
+        (DCPTSwinIR, {"num_heads": (2, 2)}, "num_heads must hold 4 numbers"),
+        (DCPTSwinIR, {"num_heads": (2, 2, 5, 2)}, "5 heads do not divide 12 channels"),
+        (DCPTSwinIR, {"num_heads": (2, 2, 0, 2)}, "0 heads do not divide 12 channels"),
+        (DCPTSwinIR, {"window_size": 0}, "window_size must be 1 or more; got 0"),
+        (NAFNet, {"tlc_size": 0}, "tlc_size must be 1 or more"),
     ],
 )
 def test_bad_arguments(network, arguments, message):

@@ -1,0 +1,284 @@
+"""SwinIR (Liang et al., "SwinIR: Image Restoration Using Swin Transformer", ICCV Workshops 2021).
+
+basicsr has a SwinIR as well; its attention masks are stored for one image size and its attention is not fused, so this
+one is written anew. tests/test_networks.py holds that both give the same image.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from dcpt_arch.backbone import FeatureInfo, RestorationBackbone, check_levels
+from dcpt_arch.layers import LayerNorm2d, Stage
+
+# The mean colour of the images SwinIR was published with (DIV2K).
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+def relative_position_index(window: int) -> torch.Tensor:
+    """Which row of the table of position biases two pixels of a window use, by their offset.
+
+    Returns:
+        window² x window² whole numbers below (2 window - 1)².
+    """
+    rows, columns = torch.arange(window).repeat_interleave(window), torch.arange(window).repeat(window)
+    down, right = (position[:, None] - position[None, :] + window - 1 for position in (rows, columns))
+    return down * (2 * window - 1) + right
+
+
+def shifted_window_mask(height: int, width: int, window: int, device: torch.device | None = None) -> torch.Tensor:
+    """What is added to the attention's logits to part pixels that only the cyclic shift has put into one window.
+
+    Args:
+        height: Height of the image, a multiple of `window`.
+        width: Width of the image, a multiple of `window`.
+        window: Side of a window; the shift is half of it.
+        device: Where the mask is wanted.
+
+    Returns:
+        Windows x window² x window²: 0 for pairs of neighbours in the image, -100 (as published) for others.
+    """
+
+    def strip(side: int) -> torch.Tensor:
+        position = torch.arange(side, device=device)
+        return (position >= side - window).int() + (position >= side - window // 2).int()
+
+    region = 3 * strip(height)[:, None] + strip(width)
+    region = region.reshape(height // window, window, width // window, window).transpose(1, 2).reshape(-1, window**2)
+    apart = region[:, :, None] != region[:, None, :]
+    return apart.float() * -100.0
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside the windows of an image (Section 3.2): SoftMax(Q K^T / sqrt(d) + B) V.
+
+    Args:
+        channels: Channels of input and output.
+        heads: Attention heads; must divide `channels`.
+        window: Side of a window.
+        position_bias: Whether there is the learned bias B of the relative positions.
+    """
+
+    relative_position_index: torch.Tensor
+
+    def __init__(self, channels: int, heads: int, window: int, position_bias: bool) -> None:
+        super().__init__()
+        if heads < 1 or channels % heads:
+            raise ValueError(f"{heads} heads do not divide {channels} channels")
+        self.heads, self.window, self.position_bias = heads, window, position_bias
+        if position_bias:
+            self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+            nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+            self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """Attend.
+
+        Args:
+            x: N x H x W x C.
+            mask: Windows x window² x window², added to the logits; None for nothing.
+
+        Returns:
+            N x H x W x C.
+        """
+        n, h, w, c = x.shape
+        side, heads = self.window, self.heads
+        rows, columns, area = h // side, w // side, side**2
+        qkv = self.qkv(x).reshape(n, rows, side, columns, side, 3, heads, c // heads)
+        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7)  # 3 x N x windows down x windows right x heads x window x window x d
+        bias = None
+        if self.position_bias:
+            table = self.relative_position_bias_table
+            bias = table[self.relative_position_index].permute(2, 0, 1)  # heads x area x area
+        if mask is None:
+            qkv = qkv.reshape(3, n * rows * columns, heads, area, c // heads)
+        else:
+            # A bias that differs between windows is shared by the images of a batch: windows count as heads.
+            qkv = qkv.reshape(3, n, rows * columns * heads, area, c // heads)
+            mask = mask[:, None].expand(-1, heads, -1, -1)
+            bias = (mask if bias is None else mask + bias).reshape(rows * columns * heads, area, area)
+        q, k, v = qkv.unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias[None].to(q.dtype))
+        y = y.reshape(n, rows, columns, heads, side, side, c // heads).permute(0, 1, 4, 2, 5, 3, 6)
+        return self.proj(y.reshape(n, h, w, c))
+
+
+class FeedForward(nn.Module):
+    """The two-layer perceptron applied to each pixel (Section 3.2)."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class SwinTransformerLayer(nn.Module):
+    """Window attention and perceptron, each behind a normalisation and inside a residual (STL, Figure 2b).
+
+    Args:
+        channels: Channels of input and output.
+        heads: Attention heads.
+        window: Side of a window.
+        shift: Pixels by which the image is shifted before it is cut into windows.
+        mlp_ratio: Hidden channels of the perceptron, as a multiple of `channels`.
+        position_bias: Whether attention has a bias of relative positions.
+    """
+
+    def __init__(
+        self, channels: int, heads: int, window: int, shift: int, mlp_ratio: float, position_bias: bool
+    ) -> None:
+        super().__init__()
+        self.shift = shift
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = WindowAttention(channels, heads, window, position_bias)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = FeedForward(channels, int(channels * mlp_ratio))
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """N x H x W x C to the same; `mask` is used by the layers that shift."""
+        y = self.norm1(x)
+        if self.shift:
+            y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
+            y = torch.roll(self.attn(y, mask), (self.shift, self.shift), (1, 2))
+        else:
+            y = self.attn(y, None)
+        x = x + y
+        return x + self.mlp(self.norm2(x))
+
+
+class ResidualSwinTransformerBlock(nn.Module):
+    """Layers with plain and shifted windows in turn, then a convolution, inside one residual (RSTB, Figure 2a)."""
+
+    def __init__(
+        self,
+        channels: int,
+        depth: int,
+        heads: int,
+        window: int,
+        mlp_ratio: float,
+        position_bias: bool,
+        checkpointing: bool,
+    ) -> None:
+        super().__init__()
+        shifts = [window // 2 if i % 2 else 0 for i in range(depth)]
+        layers = (SwinTransformerLayer(channels, heads, window, s, mlp_ratio, position_bias) for s in shifts)
+        self.residual_group = nn.ModuleDict({"blocks": Stage(*layers, checkpointing=checkpointing)})
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """N x C x H x W to the same."""
+        pixels = x.permute(0, 2, 3, 1).contiguous()
+        return x + self.conv(self.residual_group["blocks"](pixels, mask).permute(0, 3, 1, 2))
+
+
+@ARCH_REGISTRY.register()
+class DCPTSwinIR(RestorationBackbone):
+    """SwinIR for restoration without change of size: all at full resolution, with one long residual (Figure 2).
+
+    The feature levels are the outputs of the last three RSTBs. All have the image's resolution, so they are ordered as
+    in the U-shaped backbones, the one nearest to the output first; the classifier pools them to strides 1, 2 and 4.
+
+    Args:
+        in_channels: Channels of the input image.
+        out_channels: Channels of the output image; the input is added to it where both are equal.
+        embed_dim: Channels of the features.
+        depths: Transformer layers of each RSTB.
+        num_heads: Attention heads of each RSTB.
+        window_size: Side of an attention window.
+        mlp_ratio: Hidden channels of a perceptron, as a multiple of `embed_dim`.
+        img_range: What the image is multiplied by inside; 1, or 255 in the networks published for JPEG artifacts.
+        position_bias: Whether attention has the published bias of relative positions; the DCPT authors leave it out.
+        shift_mask: Whether attention is parted, as published, between pixels that only the cyclic shift of the windows
+            has made neighbours; the DCPT authors leave that out.
+        checkpointing: Whether training computes the layers' activations twice to save memory.
+
+    Raises:
+        ValueError: If the lists do not fit each other, heads do not divide the channels or the window is below 1.
+    """
+
+    head = ("conv_last",)
+    mean: torch.Tensor
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        embed_dim: int = 180,
+        depths: Sequence[int] = (6, 6, 6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6, 6, 6),
+        window_size: int = 8,
+        mlp_ratio: float = 2.0,
+        img_range: float = 1.0,
+        position_bias: bool = True,
+        shift_mask: bool = True,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        check_levels("depths", depths)
+        check_levels("num_heads", num_heads, len(depths))
+        if window_size < 1:
+            raise ValueError(f"window_size must be 1 or more; got {window_size}")
+        self.size_multiple = self.window_size = window_size
+        self.img_range, self.shift_mask = img_range, shift_mask
+        self.add_input = in_channels == out_channels
+        if not position_bias:
+            self.keep_setting("num_heads", list(num_heads))
+            self.keep_setting("window_size", window_size)
+        if not shift_mask:
+            self.keep_setting("shift_mask", False)
+        if img_range != 1:
+            self.keep_setting("img_range", float(img_range))
+        mean = torch.tensor(RGB_MEAN if in_channels == 3 else [0.0] * in_channels)
+        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
+
+        self.conv_first = nn.Conv2d(in_channels, embed_dim, 3, padding=1)
+        self.patch_embed = nn.Sequential(OrderedDict(norm=LayerNorm2d(embed_dim, eps=1e-5)))
+        self.layers = nn.ModuleList()
+        for i, (depth, heads) in enumerate(zip(depths, num_heads, strict=True)):
+            self.layers.append(
+                ResidualSwinTransformerBlock(
+                    embed_dim, depth, heads, window_size, mlp_ratio, position_bias, checkpointing
+                )
+            )
+            if i >= len(depths) - 3:
+                self.feature_info.insert(0, FeatureInfo(channels=embed_dim, stride=1))
+        self.norm = LayerNorm2d(embed_dim, eps=1e-5)
+        self.conv_after_body = nn.Conv2d(embed_dim, embed_dim, 3, padding=1)
+        self.conv_last = nn.Conv2d(embed_dim, out_channels, 3, padding=1)
+        self.apply(_initialise)
+
+    def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        shallow = self.conv_first((x - self.mean) * self.img_range)  # Section 3.1, shallow feature extraction
+        mask = None
+        if self.shift_mask:
+            mask = shifted_window_mask(x.shape[-2], x.shape[-1], self.window_size, x.device)
+        y = self.patch_embed(shallow)
+        features: list[torch.Tensor] = []
+        for layer in self.layers:
+            y = layer(y, mask)
+            features.insert(0, y)
+        return features[: len(self.feature_info)], shallow
+
+    def decode(self, x: torch.Tensor, features: list[torch.Tensor], carried: torch.Tensor) -> torch.Tensor:
+        deep = self.conv_after_body(self.norm(features[0]))
+        # The published residual runs through (x - mean) * range and back; here the image itself is added.
+        image = self.conv_last(carried + deep) / self.img_range
+        return image + x if self.add_input else image
+
+
+def _initialise(module: nn.Module) -> None:
+    """Weights of the linear layers as published."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
