@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     opt = load_options(argument_parser(__doc__).parse_args(), ROOT, is_train=False)
-    check_folders(opt["datasets"])
+    check_folders(opt["datasets"], opt.get("degradations"))
     start_test(opt)
     evaluate(opt, build_val_loaders(opt["datasets"], opt["rank"], opt["world_size"]))
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     opt = load_options(argument_parser(__doc__).parse_args(), ROOT, is_train=True)
-    check_folders(opt["datasets"])
+    check_folders(opt["datasets"], opt.get("degradations"))
     with Run(opt) as run:
         train_loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start)
         train(run, train_loader, build_val_loaders(opt["datasets"], run.rank, run.world_size))

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from dcpt_data.degradation_dataset import locate
 from dcpt_data.errors import DataError
 from dcpt_data.forking import prepare_to_fork
+from dcpt_data.names import nearest
 from dcpt_data.options import LoaderOptions, SetOptions, pick
 from dcpt_data.sampling import Shard, ShuffledBatches
 
@@ -81,8 +82,12 @@ def _image_sets(datasets: dict[str, dict[str, Any]]) -> Iterator[tuple[str, SetO
                 yield f"datasets:{key}:{name}", options
 
 
-def check_folders(datasets: dict[str, dict[str, Any]]) -> None:
+def check_folders(datasets: dict[str, dict[str, Any]], degradations: list[str] | None = None) -> None:
     """Find every folder that the `datasets` section needs and that is not there.
+
+    Args:
+        datasets: The section.
+        degradations: The classes of the option file; a set of another degradation is an error too.
 
     Raises:
         DataError: Naming all of them, the degradation and data set each is for, where that comes from, and the command
@@ -94,6 +99,11 @@ def check_folders(datasets: dict[str, dict[str, Any]]) -> None:
             images = locate(options)
         except ValueError as error:
             raise DataError(f"{name}: {error}") from error
+        if degradations and images.degradation not in degradations:
+            raise DataError(
+                f"{name}: its degradation '{images.degradation}' is not among `degradations`"
+                f"{nearest(images.degradation, degradations)}"
+            )
         for root in (images.root_gt, images.root_lq):
             reason = f"{images.degradation}: {images.about}"
             if root is not None and not root.is_dir() and reason not in missing.setdefault(root, []):

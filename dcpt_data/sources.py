@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from dcpt_data.errors import DataError
+from dcpt_data.names import nearest
 from dcpt_data.pairing import Rule
 
 
@@ -63,8 +63,6 @@ def get_source(name: str) -> Source:
         DataError: If there is none of this name; the message has the nearest name.
     """
     sources = known_sources()
-    if name in sources:
-        return sources[name]
-    near = difflib.get_close_matches(name, sources, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sources)}"
-    raise DataError(f"no data set named '{name}' in sources.yml; {hint}")
+    if name not in sources:
+        raise DataError(f"no data set named '{name}' in sources.yml{nearest(name, sources)}")
+    return sources[name]

@@ -22,6 +22,10 @@ class Averages:
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
             self._counts[name] = self._counts.get(name, 0) + 1
 
+    def finite(self) -> bool:
+        """Whether all sums are finite, on this process."""
+        return all(bool(value.isfinite()) for value in self._sums.values())
+
     def read(self, world_size: int, device: torch.device) -> dict[str, float]:
         """The mean of each name since the last reading, over all processes, which must all call; then start anew."""
         if not self._sums:

@@ -37,7 +37,7 @@ class TrainOptions:
         optim_g: Optimiser of the restoration network: `type` in torch.optim, and its arguments.
         scheduler: Learning-rate scheduler of all optimisers; none for constant rates.
         warmup_iter: Iterations over which the learning rates rise from 0.
-        ema_decay: Share of the moving average of the weights that stays each iteration; 0 for no average.
+        ema_decay: Share of the moving average of each trained network's weights that stays each iteration; 0 for none.
         grad_clip: Largest norm of each network's gradient; none for no clipping.
         pixel_opt: The pixel loss: `type` in the engine's loss registry, and its arguments.
     """
@@ -80,10 +80,18 @@ class DegradationModel(BaseModel):
 
     def build_networks(self) -> None:
         """Fill `self.networks`: label -> network, on the device."""
-        self.net_g = self.add_network("g", build_network(self.opt["network_g"]))
+        self.net_g = self.add_network("g", self.opt["network_g"])
 
-    def add_network(self, label: str, network: nn.Module) -> nn.Module:
-        """Put a network on the device under its label; returns it, ready for DistributedDataParallel to wrap."""
+    def add_network(self, label: str, section: dict[str, Any]) -> nn.Module:
+        """Build a network and put it on the device under its label; returns it, ready for DistributedDataParallel.
+
+        Raises:
+            OptionError: If the network refuses its arguments.
+        """
+        try:
+            network = build_network(section)
+        except ValueError as error:
+            raise OptionError(f"key 'network_{label}': {error}") from error
         # Convolutions and the layer normalisation between them are fastest with the channels last in memory.
         self.networks[label] = network.to(self.device).to(memory_format=torch.channels_last)
         count = sum(p.numel() for p in network.parameters())
@@ -102,13 +110,13 @@ class DegradationModel(BaseModel):
 
     def _init_training(self) -> None:
         train = self.opt["train"]
-        self.cri_pix = build_loss({"type": "L1Loss", **train.get("pixel_opt", {})}).to(self.device)
-        if train.get("ema_decay", 0):
-            self.averages["g"] = MovingAverage(self.networks["g"], train["ema_decay"])
+        self.cri_pix = build_pixel_loss(train.get("pixel_opt", {})).to(self.device)
         self.trained = [label for label in self.networks if f"optim_{label}" in train]
         self.optimizers = [
             build_optimizer(self.networks[label].parameters(), train[f"optim_{label}"]) for label in self.trained
         ]
+        if train.get("ema_decay", 0):
+            self.averages = {label: MovingAverage(self.networks[label], train["ema_decay"]) for label in self.trained}
         self.rates = LearningRates(self.optimizers, train.get("scheduler"), train.get("warmup_iter", -1))
         self.observed = Averages()
         for label, network in self.networks.items():
@@ -175,6 +183,10 @@ class DegradationModel(BaseModel):
     def get_current_learning_rate(self) -> list[float]:
         """The learning rate of each trained network."""
         return [rates[0] for rates in self.rates.current()]
+
+    def losses_are_finite(self) -> bool:
+        """Whether no loss since the last log line was NaN or infinite, on this process."""
+        return self.observed.finite()
 
     def get_current_log(self) -> dict[str, float]:
         """Means of losses and accuracy since the last call, over all processes (all must call)."""
@@ -260,17 +272,23 @@ class DegradationModel(BaseModel):
                 content["params_ema"] = _on_cpu(self.averages[label].network.state_dict())
             save_atomically(content, self._network_file(label, iteration))
 
-    def _network_file(self, label: str, iteration: int | str) -> Path:
-        return Path(self.opt["path"]["models"], f"net_{label}_{iteration}.pth")
+    def _network_file(self, label: str, iteration: int | str, folder: Path | None = None) -> Path:
+        return Path(folder or self.opt["path"]["models"], f"net_{label}_{iteration}.pth")
 
-    def resume_training(self, resume_state: dict[str, Any]) -> None:
+    def resume_training(self, resume_state: dict[str, Any], models: Path | None = None) -> None:
         """Go on from a training state and the networks saved with it.
+
+        What the optimisers and schedulers had is theirs again, whatever the options say now.
+
+        Args:
+            resume_state: The state.
+            models: Folder of the networks; this run's by default.
 
         Raises:
             CheckpointError: If a network's file is missing, damaged or another network's, or the state does not fit.
         """
         for label, network in self.networks.items():
-            file = self._network_file(label, resume_state["iter"])
+            file = self._network_file(label, resume_state["iter"], models)
             initialise(network, file, "params")
             if label in self.averages:
                 content = read_checkpoint(file)
@@ -283,6 +301,23 @@ class DegradationModel(BaseModel):
             optimizer.load_state_dict(state)
         self.rates.load_state_dict(resume_state["schedulers"])
         self.best.records, self.validated = resume_state["best"], resume_state["validated"]
+
+
+def build_pixel_loss(section: dict[str, Any]) -> nn.Module:
+    """A loss of the engine's registry between two images; L1 by default.
+
+    Raises:
+        OptionError: If the loss is not one between two images.
+    """
+    loss = build_loss({"type": "L1Loss", **section})
+    images = torch.zeros(2, 1, 3, 8, 8)
+    try:
+        value = loss(*images)
+    except Exception as error:
+        raise OptionError(f"key 'train:pixel_opt': {type(loss).__name__} is no pixel loss ({error})") from error
+    if not isinstance(value, torch.Tensor) or value.dim():
+        raise OptionError(f"key 'train:pixel_opt': {type(loss).__name__} gives no single number; try L1Loss")
+    return loss
 
 
 def _on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

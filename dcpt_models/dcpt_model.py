@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
-from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.utils.registry import MODEL_REGISTRY
 
@@ -49,16 +48,8 @@ class DCPTModel(DegradationModel):
 
     def build_networks(self) -> None:
         super().build_networks()
-        self.net_dc = self.add_network(
-            "dc",
-            build_network(
-                {
-                    **self.opt["network_dc"],
-                    "feature_info": self.networks["g"].feature_info,
-                    "classes": len(self.degradations),
-                }
-            ),
-        )
+        given = {"feature_info": self.networks["g"].feature_info, "classes": len(self.degradations)}
+        self.net_dc = self.add_network("dc", {**self.opt["network_dc"], **given})
 
     def _init_training(self) -> None:
         train = self.opt["train"]

@@ -46,6 +46,6 @@ def protocol(opt: dict[str, Any]) -> dict[str, str]:
         "range": "rounded to 8 bit" if val["rounded"] else "floats, not rounded",
         "border": f"{', '.join(map(str, borders)) or 0} pixels cropped",
         "padding": "reflected to the network's size multiple, cropped back",
-        "noise": "NumPy's legacy generator, seed 0 for every image, not clipped",
+        "noise": "of one sigma: NumPy's legacy generator, seed 0 for every image, not clipped unless asked for",
         "weights": f"{path.name}, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}",
     }

@@ -148,6 +148,26 @@ class FileOptions:
     manual_seed: int = 0
 
 
+# The least value of a number, under whatever section its key stands.
+LEAST: dict[str, float] = {
+    **dict.fromkeys(("total_iter", "print_freq", "save_checkpoint_freq", "val_freq", "gt_size"), 1),
+    **dict.fromkeys(("batch_size_per_gpu", "repeat_ratio", "limit"), 1),
+    **dict.fromkeys(("manual_seed", "seed", "num_worker_per_gpu", "num_gpu", "lr", "weight_decay", "ema_decay"), 0),
+}
+
+
+def _check_numbers(section: Any, path: tuple[str, ...] = ()) -> list[Problem]:
+    problems: list[Problem] = []
+    for key, value in section.items() if isinstance(section, dict) else ():
+        here = (*path, str(key))
+        problems += _check_numbers(value, here)
+        if isinstance(value, (int, float)) and value < LEAST.get(key, value):
+            problems.append(Problem(here, f"must be {LEAST[key]:g} or more, not {value}"))
+        if key == "ema_decay" and isinstance(value, (int, float)) and value >= 1:
+            problems.append(Problem(here, f"must be below 1, not {value}"))
+    return problems
+
+
 def _find(registry: Registry) -> Callable[[str], Any]:
     def find(name: str) -> Any:
         if name not in registry and f"{name}_basicsr" not in registry:
@@ -190,6 +210,26 @@ def _check_typed(
     return check_mapping(section, declared, path)
 
 
+def _check_datasets(datasets: Any) -> list[Problem]:
+    problems: list[Problem] = []
+    names: dict[str, str] = {"average": "the table", "accuracy by class": "the table"}
+    for key, section in datasets.items() if isinstance(datasets, dict) else ():
+        phase = str(key).split("_")[0]
+        if key != "train" and phase not in ("val", "test"):
+            hint = nearest(str(key), ["train", "val_NAME", "test_NAME"])
+            problems.append(Problem(("datasets", str(key)), f"is neither `train` nor begins with val or test{hint}"))
+            continue
+        problems += _check_dataset(key, section)
+        name = str(section.get("name", key)) if isinstance(section, dict) else str(key)
+        if key != "train" and name in names:
+            problems.append(
+                Problem(("datasets", key, "name"), f"'{name}' is taken by {names[name]}; results need another")
+            )
+        elif key != "train":
+            names[name] = f"datasets:{key}"
+    return problems
+
+
 def _check_dataset(key: str, section: Any) -> list[Problem]:
     path = ("datasets", key)
     if not isinstance(section, dict) or "type" not in section:
@@ -198,8 +238,11 @@ def _check_dataset(key: str, section: Any) -> list[Problem]:
         kind = _find(DATASET_REGISTRY)(str(section["type"]))
     except ValueError as error:
         return [Problem((*path, "type"), str(error))]
-    # The engine's own data sets declare no options; theirs cannot be checked.
-    return check_mapping(section, declared_by(kind.Options), path) if hasattr(kind, "Options") else []
+    if not hasattr(kind, "Options"):
+        ours = [name for name, other in DATASET_REGISTRY if hasattr(other, "Options")]
+        why = f"'{section['type']}' gives no degradation and declares no options; use {' or '.join(ours)}"
+        return [Problem((*path, "type"), why)]
+    return check_mapping(section, declared_by(kind.Options, skip=("phase", "scale")), path)
 
 
 def _check_train(section: dict[str, Any], model: Any) -> list[Problem]:
@@ -236,9 +279,8 @@ def check_options(options: Options, is_train: bool) -> None:
     for key in ("network_g", "network_dc"):
         if values.get(key) is not None:
             problems += _check_typed(values[key], (key,), _find(ARCH_REGISTRY), ("feature_info", "classes"))
-    datasets = values.get("datasets")
-    for key, section in (datasets if isinstance(datasets, dict) else {}).items():
-        problems += _check_dataset(key, section)
+    problems += _check_datasets(values.get("datasets"))
+    problems += _check_numbers(values)
     if is_train:
         problems += _needs_of_training(values, model)
     val = values.get("val")

@@ -26,6 +26,7 @@ class Run:
 
     Attributes:
         resume_state: The training state to go on from, or None.
+        resume_models: The folder of the networks saved with it.
         start: Iterations already done.
 
     Raises:
@@ -37,7 +38,8 @@ class Run:
         self.opt = opt
         self.folder = Path(opt["path"]["experiments_root"])
         self.rank, self.world_size = opt["rank"], opt["world_size"]
-        self.resume_state = self._find_state()
+        self.resume_state, state_file = self._find_state()
+        self.resume_models = state_file.parent.parent / "models" if state_file else None
         self.start: int = self.resume_state["iter"] if self.resume_state else 0
         moved = self._make_folder() if self.rank == 0 else None
         if opt["dist"]:
@@ -45,25 +47,27 @@ class Run:
         stamp = time.strftime("%Y%m%d_%H%M%S")
         self.logger = start_logger(self.folder / f"train_{opt['name']}_{stamp}.log", self.rank)
         if moved:
-            self.logger.info(f"An earlier run without checkpoints was moved to {moved}")
+            self.logger.info(f"What was in that folder was moved to {moved}")
         self.logger.info(f"Run '{opt['name']}' in {self.folder}")
         self.events = start_event_writer(opt)
 
-    def _find_state(self) -> dict[str, Any] | None:
+    def _find_state(self) -> tuple[dict[str, Any] | None, Path | None]:
         states = Path(self.opt["path"]["training_states"])
         if self.opt["auto_resume"]:
             found = newest_state(states)
             if found is None and saved_iterations(states):
                 raise CheckpointError(f"{states}: no training state can be read; remove the folder to start anew")
-            return found[1] if found else None
+            return (found[1], found[0]) if found else (None, None)
         if self.opt["path"]["resume_state"]:
-            return read_checkpoint(self.opt["path"]["resume_state"])
-        return None
+            file = Path(self.opt["path"]["resume_state"])
+            return read_checkpoint(file), file
+        return None, None
 
     def _make_folder(self) -> Path | None:
         """Make the folder and archive the options in it; returns where an earlier run's folder was moved, if it was."""
         moved = None
-        if self.folder.exists() and self.resume_state is None and not self.opt["auto_resume"]:
+        goes_on_here = self.opt["auto_resume"] or self.resume_models == Path(self.opt["path"]["models"])
+        if self.folder.exists() and not goes_on_here:
             if any(self.folder.glob("models/*")) and not self.opt["debug"]:
                 raise OptionError(
                     f"{self.folder} holds the checkpoints of an earlier run. Add --auto_resume to go on with it, "
@@ -74,7 +78,10 @@ class Run:
         for key in ("experiments_root", "models", "training_states", "visualization"):
             Path(self.opt["path"][key]).mkdir(parents=True, exist_ok=True)
         header = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{shlex.join(sys.argv)}"
-        dump_options(self.opt["resolved"], self.folder / Path(self.opt["option_file"]).name, header)
+        archive = self.folder / Path(self.opt["option_file"]).name
+        if archive.exists():  # of the run that this one goes on with
+            archive = archive.with_stem(f"{archive.stem}_{time.strftime('%Y%m%d_%H%M%S')}")
+        dump_options(self.opt["resolved"], archive, header)
         return moved
 
     def record(self, iteration: int, results: dict[str, dict[str, float]]) -> None:

@@ -34,6 +34,7 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--force_yml",
         nargs="+",
+        action="extend",
         default=[],
         metavar="KEY:SUB=VALUE",
         help="replace options, e.g. train:total_iter=1000",
@@ -81,7 +82,7 @@ def complete(options: Options, arguments: argparse.Namespace, root: Path, is_tra
     opt["path"] = {**vars(PathOptions()), **values.get("path", {})}
     opt["val"] = {**vars(ValOptions()), **(values.get("val") or {})}
     opt["logger"] = {**vars(LoggerOptions()), **values.get("logger", {})}
-    opt.update(is_train=is_train, auto_resume=arguments.auto_resume, debug=arguments.debug, root_path=str(root))
+    opt.update(is_train=is_train, auto_resume=arguments.auto_resume, debug=arguments.debug)
     opt.setdefault("manual_seed", 0)
     if arguments.debug:
         opt["name"] = opt["name"] if opt["name"].startswith("debug") else f"debug_{opt['name']}"
@@ -92,7 +93,11 @@ def complete(options: Options, arguments: argparse.Namespace, root: Path, is_tra
     wanted, found = values.get("num_gpu", "auto"), torch.cuda.device_count()
     if wanted not in ("auto", 0) and not found:
         raise OptionError(f"num_gpu is {wanted}, but PyTorch finds no GPU; set num_gpu: auto, or 0 for the CPU")
-    # One process drives one GPU; several are for torchrun.
+    if wanted not in ("auto", 0, 1) and arguments.launcher == "none":
+        raise OptionError(
+            f"num_gpu is {wanted}, but a process drives one GPU; start several with torchrun --nproc_per_node={wanted} "
+            "... --launcher pytorch, or set num_gpu: auto"
+        )
     opt["num_gpu"] = 0 if wanted == 0 else min(1, found)
     opt["dist"] = arguments.launcher != "none"
     opt["rank"], opt["world_size"] = start_processes(arguments.launcher, opt["num_gpu"] > 0, **dist_params)
@@ -109,6 +114,8 @@ def _complete_paths(opt: dict[str, Any], root: Path) -> None:
             path[key] = resolve(path[key], root)
     if opt["is_train"]:
         home = Path(path["experiments_root"] or root / "experiments" / opt["name"]).expanduser().absolute()
+        if opt["debug"] and not home.name.startswith("debug"):
+            home = home.with_name(f"debug_{home.name}")
         path.update(
             experiments_root=str(home), models=str(home / "models"), training_states=str(home / "training_states")
         )
@@ -131,12 +138,12 @@ def _complete_dataset(key: str, section: dict[str, Any], opt: dict[str, Any], ro
 
 
 def _resolve_roots(section: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Make every `dataroot_*` in a section, at any depth, absolute."""
+    """Make every `dataroot_*` and `datasets_root` in a section, at any depth, absolute."""
     return {
         key: _resolve_roots(value, root)
         if isinstance(value, dict)
         else resolve(value, root)
-        if isinstance(value, str) and key.startswith("dataroot")
+        if isinstance(value, str) and (key.startswith("dataroot") or key == "datasets_root")
         else value
         for key, value in section.items()
     }

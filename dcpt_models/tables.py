@@ -45,9 +45,12 @@ def published_row(table: str, row: str) -> Published:
     return Published(data["source"], row, data["columns"], values)
 
 
-def _cell(metrics: dict[str, float], prefix: str = "") -> str:
-    psnr, ssim = metrics.get(f"{prefix}psnr"), metrics.get(f"{prefix}ssim")
-    return f"{psnr:.2f} / {ssim:.3f}" if psnr is not None and ssim is not None else "-"
+def _cell(metrics: dict[str, float], prefix: str = "", sign: str = "") -> str:
+    """PSNR / SSIM, whichever of them was measured."""
+    shown = (("psnr", ".2f"), ("ssim", ".3f"))
+    return (
+        " / ".join(format(metrics[prefix + key], sign + form) for key, form in shown if prefix + key in metrics) or "-"
+    )
 
 
 def _markdown(rows: list[list[str]]) -> str:
@@ -58,7 +61,7 @@ def _markdown(rows: list[list[str]]) -> str:
 
 
 def results_table(results: Results, paper: Published | None) -> str:
-    """A Markdown table with a row for each set: PSNR in dB / SSIM.
+    """A Markdown table with a row for each set: PSNR in dB / SSIM, from the metrics of these names.
 
     Args:
         results: What validation returned.
@@ -67,8 +70,8 @@ def results_table(results: Results, paper: Published | None) -> str:
     Returns:
         The table.
     """
-    sets = [name for name, values in results.items() if "psnr" in values]
-    inputs = any("input_psnr" in results[name] for name in sets)
+    sets = [name for name, values in results.items() if values.keys() & {"psnr", "ssim"}]
+    inputs = any(key.startswith("input_") for name in sets for key in results[name])
     header = ["Data set", *(["Input"] if inputs else []), f"Ours ({paper.row})" if paper else "Restored"]
     rows = [[*header, *(["Difference"] if paper else [])]]
     for name in sets:
@@ -78,7 +81,8 @@ def results_table(results: Results, paper: Published | None) -> str:
         if paper and name in paper.values:
             psnr, ssim = paper.values[name]
             row[-1] += f" ({psnr:.2f} / {ssim:.3f})"
-            row.append(f"{values['psnr'] - psnr:+.2f} / {values.get('ssim', ssim) - ssim:+.3f}")
+            published = {"psnr": psnr, "ssim": ssim}
+            row.append(_cell({key: values[key] - published[key] for key in published if key in values}, sign="+"))
         elif paper:
             row.append("-")
         rows.append(row)

@@ -21,6 +21,10 @@ from dcpt_models.base_model import DegradationModel
 from dcpt_models.run import Run
 from dcpt_models.validation import Results
 
+# Iterations after which several processes ask each other whether one was told to stop: seldom enough to cost nothing,
+# often enough for the grace time of torchrun and of schedulers.
+AGREEMENT_FREQ = 5
+
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to stop, and did so in good order
     """The run was asked to stop (Ctrl-C, SIGTERM); its state is saved."""
@@ -78,8 +82,8 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     # Networks start alike on every process, whatever else has drawn random numbers before.
     torch.manual_seed(opt["manual_seed"])
     model: DegradationModel = build_model(opt)
-    if run.resume_state:
-        model.resume_training(run.resume_state)
+    if run.resume_state and run.resume_models:
+        model.resume_training(run.resume_state, run.resume_models)
         logger.info(f"Going on from iteration {run.start}")
     total, val = opt["train"]["total_iter"], opt["val"]
     _log_plan(run, train_loader, total)
@@ -92,24 +96,38 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     def epoch(iteration: int) -> int:
         return iteration * train_loader.batch_sampler.batch_size * run.world_size // len(train_loader.dataset)
 
+    def save(iteration: int) -> None:
+        logger.info(f"Saving checkpoint {iteration}")
+        model.save(epoch(iteration), iteration)
+        progress.saved = iteration
+
+    def rescue(iteration: int) -> None:
+        """Lose nothing to an error that is not the network's."""
+        if iteration > max(run.start, progress.saved) and model.losses_are_finite():
+            save(iteration)
+            logger.error(f"The state after iteration {iteration} is saved; --auto_resume goes on from it")
+
     def validate(iteration: int) -> Results:
-        found = model.validate(val_loaders, iteration, run.events, val["save_img"])
+        with progress.paused():
+            try:
+                found = model.validate(val_loaders, iteration, run.events, val["save_img"])
+            except Exception:
+                rescue(iteration)
+                raise
         run.record(iteration, found)
         return found
 
+    progress = Progress(run, model, total)
     # A resumed run makes up for a validation that it was interrupted in.
     if validation_is_due(run.start):
         results = validate(run.start)
-    progress = Progress(run, model, total)
     batches = iter(train_loader)
     with stop_on_signals() as stop:
         for iteration in range(run.start + 1, total + 1):
             try:
                 batch = progress.wait_for(batches)
             except Exception:
-                if iteration - 1 > run.start:
-                    model.save(epoch(iteration - 1), iteration - 1)
-                    logger.error(f"Data of iteration {iteration} cannot be read; the state before it is saved")
+                rescue(iteration - 1)
                 raise
             # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
             torch.manual_seed((opt["manual_seed"] * 1_000_003 + iteration) * run.world_size + run.rank)
@@ -117,14 +135,14 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
             model.feed_data(batch)
             model.optimize_parameters(iteration)
             last = iteration == total
-            lines = iteration % opt["logger"]["print_freq"] == 0
-            if lines or last:
-                progress.report(iteration)
-            stopping = (lines or run.world_size == 1) and stop.agreed(run.world_size, model.device)
+            asking = run.world_size == 1 or iteration % AGREEMENT_FREQ == 0
+            stopping = asking and stop.agreed(run.world_size, model.device)
             saving = iteration % opt["logger"]["save_checkpoint_freq"] == 0 or last or stopping
+            if saving or iteration % opt["logger"]["print_freq"] == 0:
+                progress.report(iteration)  # which also makes sure that no weights are saved after a loss became NaN
             if saving:
-                logger.info(f"Saving checkpoint {iteration}")
-                model.save(epoch(iteration), iteration)
+                with progress.paused():
+                    save(iteration)
             if stopping and not last:
                 raise Stopped(f"Stopped after iteration {iteration} of {total}; the state is saved in {run.folder}")
             if validation_is_due(iteration):
@@ -156,6 +174,16 @@ class Progress:
         self.begun = self.since = time.perf_counter()
         self.waited = 0.0
         self.last = run.start
+        self.saved = -1  # the last iteration with a checkpoint
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of validating and saving out of speed and time left."""
+        before = time.perf_counter()
+        yield
+        away = time.perf_counter() - before
+        self.begun += away
+        self.since += away
 
     def wait_for(self, batches: Iterator[Any]) -> Any:
         """The next batch; the time until it is there counts as waiting for data."""
@@ -170,8 +198,8 @@ class Progress:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
             raise FloatingPointError(
-                f"{', '.join(bad)} is not finite before iteration {iteration}; lower the learning rate or clip "
-                "gradients (train:grad_clip) and go on from the last checkpoint with --auto_resume"
+                f"{', '.join(bad)} became NaN or infinite before iteration {iteration}; earlier checkpoints are sound. "
+                "Set train:grad_clip and go on with --auto_resume, or start anew with a lower learning rate"
             )
         now = time.perf_counter()
         done = iteration - self.last

@@ -93,7 +93,7 @@ def completed(file: Path, *flags: str, is_train: bool = True) -> dict[str, Any]:
 def launch(file: Path, *flags: str) -> Results:
     """What basicsr/train.py does, in this process."""
     opt = completed(file, *flags)
-    check_folders(opt["datasets"])
+    check_folders(opt["datasets"], opt.get("degradations"))
     with Run(opt) as run:
         loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start)
         return train(run, loader, build_val_loaders(opt["datasets"]))

@@ -10,8 +10,8 @@ from basicsr.archs import build_network
 from small_runs import completed, dcpt_options, restoration_options, write
 
 import dcpt_arch  # noqa: F401 - registers networks
-import dcpt_data  # noqa: F401 - registers data sets
 import dcpt_models  # noqa: F401 - registers models
+from dcpt_data import DataError, check_folders
 from dcpt_models.option_files import OptionError, read_options
 from dcpt_models.option_schema import check_options
 
@@ -81,6 +81,15 @@ def _mistakes() -> dict[str, tuple[list[str], str]]:
         "path": (["path:pretrained_network_g=x"], "did you mean 'pretrain_network_g'?"),
         "logger": (["logger:print_frq=1"], "did you mean 'print_freq'?"),
         "scale": (["scale=4"], "expected one of 1"),
+        "zero": (["logger:print_freq=0"], "must be 1 or more, not 0"),
+        "negative": (["manual_seed=-1"], "must be 0 or more, not -1"),
+        "negative rate": (["train:optim_dc:lr=-1e-3"], "must be 0 or more, not -0.001"),
+        "share": (["train:ema_decay=1.5"], "must be below 1, not 1.5"),
+        "section of data": (["datasets:vla_rain={}"], "is neither `train` nor begins with val or test"),
+        "phase": (["datasets:train:phase=val"], "unknown key 'phase'"),
+        "name of a set": (["datasets:val_rain:name=haze"], "'haze' is taken by datasets:val_haze"),
+        "data set of the engine": (["datasets:train:type=PairedImageDataset"], "use DegradationDataset or Deg"),
+        "devices": (["num_gpu=-1"], "must be 0 or more"),
     }
 
 
@@ -135,6 +144,25 @@ def test_debug_is_what_it_is_in_basicsr(photographs: Path, tmp_path: Path) -> No
     opt = completed(write(dcpt_options(photographs, tmp_path / "run"), tmp_path), "--debug")
     assert opt["name"] == "debug_tiny"
     assert (opt["val"]["val_freq"], opt["logger"]["print_freq"], opt["logger"]["save_checkpoint_freq"]) == (8, 1, 8)
+
+
+def test_forced_values_add_up_over_several_switches(photographs: Path, tmp_path: Path) -> None:
+    file = write(dcpt_options(photographs, tmp_path / "run"), tmp_path)
+    opt = completed(file, "--force_yml", "manual_seed=3", "--force_yml", "train:total_iter=9")
+    assert (opt["manual_seed"], opt["train"]["total_iter"]) == (3, 9)
+
+
+def test_a_degradation_that_is_no_class_is_named_before_training(photographs: Path, tmp_path: Path) -> None:
+    opt = completed(write(dcpt_options(photographs, tmp_path / "run"), tmp_path))
+    with pytest.raises(DataError, match=r"datasets:train:low_light: .*'low_light' is not among `degradations`"):
+        check_folders(opt["datasets"], ["haze", "rain", "noise", "motion_blur", "dark"])
+
+
+def test_several_gpus_are_for_torchrun(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    options = {**dcpt_options(photographs, tmp_path / "run"), "num_gpu": 4}
+    with pytest.raises(OptionError, match="torchrun --nproc_per_node=4"):
+        completed(write(options, tmp_path))
 
 
 def test_a_gpu_that_is_not_there_is_named(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,12 @@ def test_without_a_published_row_the_input_is_shown() -> None:
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == ["a", "20.00 / 0.500", "30.00 / 0.900"]
 
 
+def test_a_metric_that_was_not_measured_is_left_out() -> None:
+    lines = results_table({"SOTS": {"psnr": 31.0}}, published_row("5d", "NAFNet")).splitlines()
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells == ["Dehazing (SOTS)", "31.00 (25.23 / 0.939)", "+5.77"]
+
+
 @pytest.mark.parametrize("rounded", [True, False])
 def test_metrics_are_those_of_scikit_image(rounded: bool) -> None:
     clean = torch.from_numpy(data.astronaut()[:96, :120].copy()).permute(2, 0, 1)[None].float() / 255

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from basicsr.utils.registry import LOSS_REGISTRY
 from small_runs import completed, dcpt_options, launch, restoration_options, write
 
 from dcpt_arch.checkpoints import CheckpointError
@@ -145,6 +146,77 @@ def test_ctrl_c_saves_the_state_and_the_run_goes_on_from_it(photographs: Path, t
     assert_same(weights(home), weights(whole))
 
 
+def test_a_run_goes_on_from_a_state_elsewhere(photographs: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    launch(write(dcpt_options(photographs, first), tmp_path))
+    options = dcpt_options(photographs, second)
+    options["path"]["resume_state"] = str(first / "training_states" / "2.state")
+    launch(write(options, tmp_path))
+    assert_same(weights(second), weights(first))
+    with pytest.raises(OptionError, match="--auto_resume"):  # its own folder holds checkpoints now
+        launch(write(options, tmp_path))
+
+
+def test_debug_runs_beside_the_real_one(photographs: Path, tmp_path: Path) -> None:
+    home = tmp_path / "run"
+    file = write(dcpt_options(photographs, home), tmp_path)
+    launch(file)
+    launch(file, "--debug")
+    launch(file, "--debug")
+    assert (home / "training_states" / "3.state").exists()
+    assert (tmp_path / "debug_run" / "training_states" / "3.state").exists()
+
+
+def test_an_error_while_validating_loses_nothing(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dcpt_options(photographs, tmp_path / "run")
+    options["logger"]["save_checkpoint_freq"] = 100
+    options["val"]["val_freq"] = 2
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise DataError("an image is damaged")
+
+    monkeypatch.setattr("dcpt_models.base_model.DegradationModel.validate", fail)
+    with pytest.raises(DataError):
+        launch(write(options, tmp_path))
+    assert (tmp_path / "run" / "training_states" / "2.state").exists()
+
+
+def test_a_network_that_refuses_its_arguments_is_an_option_error(photographs: Path, tmp_path: Path) -> None:
+    options = dcpt_options(photographs, tmp_path / "run")
+    options["network_g"]["dec_blk_nums"] = [1]
+    with pytest.raises(OptionError, match="key 'network_g': dec_blk_nums"):
+        launch(write(options, tmp_path))
+
+
+@pytest.mark.parametrize(("loss", "why"), [("GANLoss, gan_type: lsgan", "is no pixel loss"), ("Pair", "single number")])
+def test_a_loss_that_is_not_between_two_images_is_refused(
+    loss: str, why: str, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pair(torch.nn.Module):
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return (a - b).mean(), None
+
+    monkeypatch.setattr(LOSS_REGISTRY, "_obj_map", {**LOSS_REGISTRY._obj_map, "Pair": Pair})
+    file = write(restoration_options(photographs, tmp_path / "run"), tmp_path)
+    with pytest.raises(OptionError, match=why):
+        launch(file, "--force_yml", f"train:pixel_opt={{type: {loss}}}")
+
+
+def test_a_perceptual_loss_is_added_to_the_pixel_loss(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    class Perceptual(torch.nn.Module):  # gives what the engine's gives, whose weights would be downloaded
+        def forward(self, a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, None]:
+            return (a - b).square().mean(), None
+
+    monkeypatch.setattr(LOSS_REGISTRY, "_obj_map", {**LOSS_REGISTRY._obj_map, "Perceptual": Perceptual})
+    file = write(restoration_options(photographs, tmp_path / "run"), tmp_path)
+    launch(file, "--force_yml", "train:perceptual_opt={type: Perceptual}")
+    assert re.search(r"l_pix \S+ l_percep \S+ lr", capsys.readouterr().err)
+
+
 def test_an_existing_run_is_never_overwritten(photographs: Path, tmp_path: Path) -> None:
     home = tmp_path / "run"
     file = write(dcpt_options(photographs, home), tmp_path)
@@ -218,8 +290,12 @@ def test_weights_that_do_not_fit_are_an_error_with_the_difference(photographs: P
 def test_a_loss_that_is_not_finite_stops_the_run(photographs: Path, tmp_path: Path) -> None:
     options = restoration_options(photographs, tmp_path / "run")
     options["train"].update(optim_g={"type": "SGD", "lr": 1e30}, grad_clip=None, total_iter=20, scheduler=None)
-    with pytest.raises(FloatingPointError, match="l_pix is not finite"):
+    options["logger"].update(print_freq=50, save_checkpoint_freq=1)
+    with pytest.raises(FloatingPointError, match="l_pix became NaN or infinite"):
         launch(write(options, tmp_path))
+    # No checkpoint was written after the loss had become NaN.
+    saved = sorted((tmp_path / "run" / "models").iterdir())
+    assert [file.name for file in saved] == ["net_g_1.pth"]
 
 
 def test_best_values_are_kept_over_the_whole_run(photographs: Path, tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ comparison.png (input | restored | ground truth, a row for each degradation), ta
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 
@@ -49,7 +51,12 @@ def parser() -> argparse.ArgumentParser:
 def train(option_file: str, out: Path, force: list[str]) -> Path:
     """Run the launcher as a user would, its log with the time left on standard error; returns the run's folder."""
     command = [sys.executable, str(ROOT / "basicsr" / "train.py"), "-opt", str(ROOT / "options" / option_file)]
-    code = subprocess.run([*command, "--force_yml", *force], cwd=out, stdout=sys.stderr, check=False).returncode
+    code = None
+    with subprocess.Popen([*command, "--force_yml", *force], cwd=out, stdout=sys.stderr) as process:
+        while code is None:
+            # Ctrl-C reaches the launcher as well, which saves its state before it ends.
+            with contextlib.suppress(KeyboardInterrupt):
+                code = process.wait()
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if code != DONE:
@@ -63,6 +70,14 @@ def validations(run: Path) -> list[dict]:
     return [json.loads(line)["results"] for line in lines]
 
 
+def labelled(image: torch.Tensor, text: str) -> np.ndarray:
+    """An image of a data set as uint8 pixels, with a caption in its upper left corner."""
+    pixels = np.ascontiguousarray(to_uint8(image.permute(1, 2, 0).numpy()))
+    for colour, thickness in ((0, 0, 0), 4), ((255, 255, 255), 1):
+        cv2.putText(pixels, text, (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thickness, cv2.LINE_AA)
+    return pixels
+
+
 def comparison(out: Path) -> Path:
     """Draw input, restored image and ground truth of the first test photograph under every degradation."""
     network = load_network(out / "finetune" / "models" / "net_g_latest.pth")
@@ -73,8 +88,8 @@ def comparison(out: Path) -> Path:
             sample = DegradationDataset({**section, "phase": "test", "dataroot_gt": root})[0]
             with torch.no_grad():
                 restored = network(sample["lq"][None])[0]
-            images = [sample["lq"], restored, sample["gt"]]
-            rows.append(np.hstack([to_uint8(image.permute(1, 2, 0).numpy()) for image in images]))
+            images = {"input": sample["lq"], "restored": restored, "ground truth": sample["gt"]}
+            rows.append(np.hstack([labelled(image, f"{section['name']}: {name}") for name, image in images.items()]))
     file = out / "comparison.png"
     write_image(file, np.vstack(rows))
     return file

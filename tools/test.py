@@ -26,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
     opt = load_options(arguments, ROOT, is_train=False)
     paper = published_row(**opt["table"]) if opt.get("table") else None
-    check_folders(opt["datasets"])
+    check_folders(opt["datasets"], opt.get("degradations"))
     folder = start_test(opt)
     loaders = build_val_loaders(opt["datasets"], opt["rank"], opt["world_size"])
     results = evaluate(opt, loaders)

@@ -10,7 +10,6 @@ the same kind. All its randomness comes from ``rng``, through methods that both 
 parameters are keyword-only and have annotations and defaults, so that a typing error in an option file is found.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
@@ -19,6 +18,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from dcpt_data.names import nearest
 
 Image: TypeAlias = npt.NDArray[np.float32]
 Rng: TypeAlias = np.random.Generator | np.random.RandomState
@@ -122,19 +123,13 @@ def draw(rng: Rng, value: Range, name: str, low: float, high: float) -> float:
 
 def _find(name: str, parameters: Iterable[str]) -> Degradation:
     if name not in _registered:
-        raise ValueError(f"unknown degradation '{name}'{_nearest(name, degradation_names())}")
+        raise ValueError(f"unknown degradation '{name}'{nearest(name, degradation_names())}")
     function = _registered[name]
     accepted = list(inspect.signature(function).parameters)[2:]  # after image and rng
     for parameter in parameters:
         if parameter not in accepted:
-            raise ValueError(f"degradation '{name}' has no parameter '{parameter}'{_nearest(parameter, accepted)}")
+            raise ValueError(f"degradation '{name}' has no parameter '{parameter}'{nearest(parameter, accepted)}")
     return function
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    matches = difflib.get_close_matches(str(word), known, n=1, cutoff=0.5)
-    hint = f"; did you mean '{matches[0]}'?" if matches else "."
-    return f"{hint} Known: {', '.join(known)}"
 
 
 def _check_image(image: Image) -> None:
