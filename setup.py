@@ -6,6 +6,9 @@ from setuptools import setup
 
 HERE = Path(__file__).parent
 
+# torch.onnx builds graphs with onnxscript; onnxruntime runs what was written, to compare it.
+EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"]
+
 setup(
     name="dcpt",
     version="0.1.0",
@@ -35,8 +38,9 @@ setup(
         "tqdm>=4.65",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.5"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT],
         "dev": ["ruff>=0.9", "mypy>=1.14", "types-PyYAML"],
         "wandb": ["wandb"],
+        "export": EXPORT,
     },
 )

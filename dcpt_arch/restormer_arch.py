@@ -72,7 +72,7 @@ class Restormer(RestorationBackbone):
             common = (channels, heads, ffn_expansion_factor, bias, layer_norm, norm_eps, relu_attention)
             return Stage(*(TransformerBlock(*common) for _ in range(blocks)), checkpointing=checkpointing)
 
-        self.patch_embed = PatchEmbed(in_channels, dim, bias)
+        self.patch_embed = PatchEmbed(in_channels, dim)
         channels = dim
         for level in (1, 2, 3):
             self.add_module(f"encoder_level{level}", stage(num_blocks[level - 1], channels, heads[level - 1]))

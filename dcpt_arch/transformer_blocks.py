@@ -96,11 +96,11 @@ class TransformerBlock(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """The 3x3 convolution at the entrance, under its published name `proj`."""
+    """The 3x3 convolution at the entrance, under its published name `proj`; as published it never has a bias."""
 
-    def __init__(self, in_channels: int, channels: int, bias: bool) -> None:
+    def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(in_channels, channels, 3, padding=1, bias=bias)
+        self.proj = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.proj(x)

@@ -4,6 +4,7 @@ import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is import
 from dcpt_models.dcpt_model import DCPTModel
 from dcpt_models.focal_loss import FocalLoss
 from dcpt_models.option_files import OptionError
+from dcpt_models.psnr_loss import PSNRLoss
 from dcpt_models.restoration_model import RestorationModel
 
-__all__ = ["DCPTModel", "FocalLoss", "OptionError", "RestorationModel"]
+__all__ = ["DCPTModel", "FocalLoss", "OptionError", "PSNRLoss", "RestorationModel"]

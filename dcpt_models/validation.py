@@ -116,6 +116,8 @@ def _report(model: DegradationModel, results: Results, iteration: Any, tb_logger
         return
     logger = logging.getLogger("basicsr")
     for name, values in results.items():
+        if not values:
+            continue
         parts = []
         for metric, value in values.items():
             best = model.best.records.get(name, {}).get(metric)

@@ -186,6 +186,22 @@ def test_arguments_of_nafnet(arguments):
     assert_loaded(load_network(state), original)
 
 
+def assert_transformer_arguments(network, given):
+    """The arguments of a PromptIR or Restormer are read off its weights, and build it again."""
+    original = network(**given)
+    state = original.state_dict()
+    inferred = detect_family(state).arguments(state)
+    assert inferred == {
+        "in_channels": 3,
+        "out_channels": 3,
+        "bias": False,
+        "layer_norm": "with_bias",
+        "ffn_expansion_factor": 2.66,
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in given.items()},
+    }
+    assert_loaded(load_network(state), original)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -198,19 +214,7 @@ def test_arguments_of_nafnet(arguments):
     ],
 )
 def test_arguments_of_promptir(arguments):
-    given = {**PROMPTIR, **arguments}
-    original = PromptIR(**given)
-    state = original.state_dict()
-    inferred = detect_family(state).arguments(state)
-    assert inferred == {
-        "in_channels": 3,
-        "out_channels": 3,
-        "bias": False,
-        "layer_norm": "with_bias",
-        "ffn_expansion_factor": 2.66,
-        **{key: list(value) if isinstance(value, tuple) else value for key, value in given.items()},
-    }
-    assert_loaded(load_network(state), original)
+    assert_transformer_arguments(PromptIR, {**PROMPTIR, **arguments})
 
 
 @pytest.mark.parametrize(
@@ -225,19 +229,7 @@ def test_arguments_of_promptir(arguments):
     ],
 )
 def test_arguments_of_restormer(arguments):
-    given = {**RESTORMER, **arguments}
-    original = Restormer(**given)
-    state = original.state_dict()
-    inferred = detect_family(state).arguments(state)
-    assert inferred == {
-        "in_channels": 3,
-        "out_channels": 3,
-        "bias": False,
-        "layer_norm": "with_bias",
-        "ffn_expansion_factor": 2.66,
-        **{key: list(value) if isinstance(value, tuple) else value for key, value in given.items()},
-    }
-    assert_loaded(load_network(state), original)
+    assert_transformer_arguments(Restormer, {**RESTORMER, **arguments})
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_pretrain_finetune_and_test_from_another_folder(photographs: Path, tmp_p
     tuned["path"].update(pretrain_network_g="pretrained/models/net_g_latest.pth", pretrain_scope_g="encoder")
     write(tuned, tmp_path, "finetune.yml")
     test = {key: tuned[key] for key in ("model_type", "num_gpu", "network_g", "degradations", "val")}
-    test["name"] = "tiny"
+    test.update(name="tiny", table={"published": "5d", "row": "NAFNet"})
     test["datasets"] = {key: value for key, value in tuned["datasets"].items() if key != "train"}
     test["path"] = {"pretrain_network_g": "tuned/models/net_g_latest.pth", "results_root": str(tmp_path / "results")}
     write(test, tmp_path, "test.yml")
@@ -57,6 +57,7 @@ def test_pretrain_finetune_and_test_from_another_folder(photographs: Path, tmp_p
     assert tabulated.returncode == 0, tabulated.stderr
     record = json.loads(tabulated.stdout)
     assert set(record["results"]) == {"haze", "rain", "noise", "motion_blur", "low_light", "average"}
+    assert record["paper"]["row"] == "NAFNet"
     assert "'params_ema'" in tabulated.stderr
     assert json.loads((tmp_path / "results" / "results.json").read_text()) == record
     assert "| haze " in Path(record["table"]).read_text()

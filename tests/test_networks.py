@@ -222,6 +222,25 @@ def test_channels_last_gives_the_same_image(name):
     torch.testing.assert_close(last, expected, rtol=1e-5, atol=1e-5)
 
 
+@every_backbone
+def test_compiling_breaks_no_graph(name):
+    net, x = build(name), picture(24, 17)
+    # Capture alone is tested: generating code would need a compiler, which not every machine has.
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), net(x), rtol=1e-4, atol=1e-5)
+    compiled(x).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU, which this machine has not")
+@every_backbone
+def test_the_gpu_gives_the_image_of_the_cpu(name):
+    net, x = build(name), picture(33, 47)
+    with torch.no_grad():
+        torch.testing.assert_close(net.cuda()(x.cuda()).cpu(), net.cpu()(x), rtol=1e-3, atol=1e-3)
+
+
 # Gradient checkpointing
 
 

@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
     arguments = parser.parse_args()
     opt = load_options(arguments, ROOT, is_train=False)
-    paper = published_row(**opt["table"]) if opt.get("table") else None
+    paper = published_row(opt["table"]["published"], opt["table"]["row"]) if opt.get("table") else None
     check_folders(opt["datasets"], opt.get("degradations"))
     folder = start_test(opt)
     loaders = build_val_loaders(opt["datasets"], opt["rank"], opt["world_size"])

@@ -1,0 +1,49 @@
+"""The losses against their formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from basicsr.losses import build_loss
+
+import dcpt_models  # noqa: F401 - registers the losses
+
+
+def test_focal_loss_without_gamma_is_cross_entropy() -> None:
+    logits, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    loss = build_loss({"type": "FocalLoss", "gamma": 0.0, "loss_weight": 2.0})
+    torch.testing.assert_close(loss(logits, target), 2 * F.cross_entropy(logits, target))
+
+
+def test_focal_loss_weighs_sure_samples_down() -> None:
+    sure, unsure = torch.tensor([[4.0, 0.0]]), torch.tensor([[0.1, 0.0]])
+    target, loss = torch.tensor([0]), build_loss({"type": "FocalLoss", "gamma": 2.0})
+    assert loss(sure, target) / F.cross_entropy(sure, target) < 1e-3
+    assert loss(unsure, target) / F.cross_entropy(unsure, target) > 0.2
+
+
+def test_focal_loss_is_finite_for_certain_mistakes() -> None:
+    logits = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
+    loss = build_loss({"type": "FocalLoss"})(logits, torch.tensor([1, 0]))
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
+def test_a_negative_gamma_is_refused() -> None:
+    with pytest.raises(ValueError, match="gamma must be 0 or more"):
+        build_loss({"type": "FocalLoss", "gamma": -1.0})
+
+
+def test_psnr_loss_is_the_mean_of_the_images_negative_psnr() -> None:
+    target = torch.rand(2, 3, 8, 8)
+    restored = target + torch.tensor([0.1, 0.01]).view(2, 1, 1, 1)
+    loss = build_loss({"type": "PSNRLoss", "loss_weight": 0.5})(restored, target)
+    torch.testing.assert_close(loss, torch.tensor(-0.5 * (20 + 40) / 2), rtol=1e-3, atol=1e-3)
+
+
+def test_psnr_loss_of_perfect_images_is_finite() -> None:
+    image = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(build_loss({"type": "PSNRLoss"})(image, image.clone()), torch.tensor(-80.0))
