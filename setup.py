@@ -22,8 +22,8 @@ setup(
     # basicsr 1.4.2 is a source distribution that does not build on 3.13; torch no longer ships for 3.9.
     python_requires=">=3.10,<3.13",
     install_requires=[
-        "torch>=2.4",
-        "torchvision>=0.19",
+        "torch>=2.6",
+        "torchvision>=0.21",
         "basicsr==1.4.2",
         "mmengine>=0.10.7",
         "mmcv-lite>=2.2.0",

@@ -5,6 +5,7 @@ Everything is read with weights only, so opening a file never runs code from it.
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,6 +158,22 @@ def compare(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Difference
     )
 
 
+def likely_reason(network: nn.Module, state: Mapping[str, torch.Tensor], difference: Difference) -> str:
+    """Why weights most likely do not fit a network, and what would be right, in one sentence."""
+    kind, family = type(network).__name__, detect_family(state)
+    if family is not None and not isinstance(network, family.network):
+        return f"These are weights of {family.network.__name__}, not of {kind}; set the network's `type`."
+    own = network.state_dict()
+    if "fc.weight" in own and "fc.weight" in state and len(own["fc.weight"]) != len(state["fc.weight"]):
+        return (
+            f"The checkpoint's classifier tells {len(state['fc.weight'])} degradations apart, this one "
+            f"{len(own['fc.weight'])}; give `degradations` the names that it was trained with."
+        )
+    if not difference.matching:
+        return f"These are no weights of {kind}."
+    return f"{kind} has other options here (width, numbers of blocks); see the option file beside that checkpoint."
+
+
 def to_our_layout(state: StateDict) -> StateDict:
     """Rename a published network's parameters to ours; ours, and those of an unknown network, stay as they are."""
     family = detect_family(state)
@@ -226,6 +243,9 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
             state[SETTING + key] = network.state_dict()[SETTING + key]
     difference = compare(network, state)
     if difference:
-        raise CheckpointError(f"{name}: does not fit {family.network.__name__}: {difference}")
+        reason = likely_reason(network, state, difference)
+        raise CheckpointError(f"{name}: does not fit {family.network.__name__}: {difference}. {reason}")
     network.load_state_dict(state)
+    if weights.key:
+        logging.getLogger("basicsr").info(f"{family.network.__name__} with the weights '{weights.key}' of {name}")
     return network.eval()

@@ -9,7 +9,14 @@ from typing import Literal
 from torch import nn
 
 from dcpt_arch.backbone import RestorationBackbone
-from dcpt_arch.checkpoints import CheckpointError, compare, find_weights, read_checkpoint, to_our_layout
+from dcpt_arch.checkpoints import (
+    CheckpointError,
+    compare,
+    find_weights,
+    likely_reason,
+    read_checkpoint,
+    to_our_layout,
+)
 
 Scope = Literal["all", "encoder"]
 
@@ -42,10 +49,8 @@ def initialise(
     missing = [name for name in difference.missing if name not in left_out]
     fits = not (missing or difference.unexpected or difference.reshaped)
     if not difference.matching or (strict and not fits):
-        raise CheckpointError(
-            f"{path}: does not fit {type(network).__name__}: {difference}. Is it another network, or has it other "
-            "options? See the option file beside that checkpoint"
-        )
+        reason = likely_reason(network, state, difference)
+        raise CheckpointError(f"{path}: does not fit {type(network).__name__}: {difference}. {reason}")
     network.load_state_dict({name: state[name] for name in difference.matching}, strict=False)
     logger = logging.getLogger("basicsr")
     logger.info(

@@ -287,6 +287,35 @@ def test_weights_that_do_not_fit_are_an_error_with_the_difference(photographs: P
         launch(write(options, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"network_dc": "net_dc", "degradations": 4}, "tells 5 degradations apart, this one 4"),
+        ({"network_g": "net_g", "type": "Restormer"}, "weights of NAFNet, not of Restormer"),
+        ({"network_g": "net_g", "width": 16}, "NAFNet has other options here"),
+        ({"network_g": "net_dc"}, "no weights of NAFNet"),
+    ],
+)
+def test_weights_that_do_not_fit_come_with_the_likely_reason(
+    change: dict[str, Any], reason: str, photographs: Path, tmp_path: Path
+) -> None:
+    pretrained = tmp_path / "pretrained"
+    launch(write(dcpt_options(photographs, pretrained), tmp_path))
+    options = dcpt_options(photographs, tmp_path / "next")
+    section = next(iter(change))
+    label = section.removeprefix("network_")
+    options["path"][f"pretrain_network_{label}"] = str(pretrained / "models" / f"{change[section]}_latest.pth")
+    if "degradations" in change:
+        options["degradations"] = options["degradations"][:4]
+        del options["datasets"]["train"]["sets"]["low_light"], options["datasets"]["val_low_light"]
+    if "type" in change:
+        options["network_g"] = {"type": "Restormer", "dim": 8, "heads": [1, 1, 1, 1]}
+    if "width" in change:
+        options["network_g"]["width"] = 16
+    with pytest.raises(CheckpointError, match=reason):
+        launch(write(options, tmp_path))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(photographs: Path, tmp_path: Path) -> None:
     options = restoration_options(photographs, tmp_path / "run")
     options["train"].update(optim_g={"type": "SGD", "lr": 1e30}, grad_clip=None, total_iter=20, scheduler=None)
