@@ -123,8 +123,8 @@ def test_an_unreadable_image_is_named_and_nothing_is_lost(workers: int, photogra
     assert done.returncode == 1
     assert f"error: {damaged}: " in done.stderr
     assert "Traceback" not in done.stderr
-    failed = int(re.search(r"Data of iteration (\d+)", done.stderr).group(1))  # type: ignore[union-attr]
-    assert (tmp_path / "run" / "training_states" / f"{failed - 1}.state").exists()
+    saved = int(re.search(r"state after iteration (\d+) is saved", done.stderr).group(1))  # type: ignore[union-attr]
+    assert (tmp_path / "run" / "training_states" / f"{saved}.state").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
