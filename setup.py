@@ -39,7 +39,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT],
-        "dev": ["ruff>=0.9", "mypy>=1.14", "types-PyYAML"],
+        "dev": ["ruff>=0.9", "mypy>=1.14"],
         "wandb": ["wandb"],
         "export": EXPORT,
     },
