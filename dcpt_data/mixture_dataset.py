@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from dcpt_data.degradation_dataset import ImageSet, Sample
 from dcpt_data.errors import DataError
 from dcpt_data.options import LoaderOptions, ReadingOptions, SetOptions, pick
-from dcpt_data.sampling import SampleKey
+from dcpt_data.sampling import SampleKey, epoch_and_index
 
 
 @dataclass(kw_only=True)
@@ -38,9 +38,17 @@ class DegradationMixtureDataset(Dataset):
 
     @dataclass(kw_only=True)
     class Options(ReadingOptions, LoaderOptions):
-        """Options of this data set: how all parts are read, and the parts by name."""
+        """Options of this data set: how all parts are read, and the parts by name.
+
+        Attributes:
+            datasets_root: Folder that sources lie in.
+            sets: The parts.
+            sampling: "natural" visits every part `repeat_ratio` times an epoch; "balanced" repeats the degradations
+                further, until each has as many samples as the most frequent one.
+        """
 
         datasets_root: str = "datasets"
+        sampling: Literal["natural", "balanced"] = "natural"
         sets: dict[str, PartOptions] = field(default_factory=dict)
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -52,7 +60,8 @@ class DegradationMixtureDataset(Dataset):
         self.lengths = [
             len(images) * part.repeat_ratio for images, part in zip(self.parts, parts.values(), strict=True)
         ]
-        self.ends = list(accumulate(self.lengths))
+        self.classes = _by_degradation(self.parts)
+        self.balanced = opt.get("sampling", "natural") == "balanced"
 
     @classmethod
     def image_sets(cls, opt: dict[str, Any]) -> dict[str, PartOptions]:
@@ -67,17 +76,33 @@ class DegradationMixtureDataset(Dataset):
 
     def counts(self) -> dict[str, int]:
         """Samples of one epoch, by degradation."""
-        counts: Counter[str] = Counter()
-        for images, length in zip(self.parts, self.lengths, strict=True):
-            counts[images.degradation] += length
-        return dict(counts)
+        counts = {name: sum(self.lengths[part] for part in parts) for name, parts in self.classes.items()}
+        return dict.fromkeys(counts, max(counts.values())) if self.balanced else counts
 
     def __len__(self) -> int:
-        return self.ends[-1]
+        return sum(self.counts().values())
 
     def __getitem__(self, key: int | SampleKey) -> Sample:
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        part = bisect_right(self.ends, index)
-        images = self.parts[part]
-        within = (index - (self.ends[part] - self.lengths[part])) % len(images)
-        return images.sample(within, np.random.default_rng([self.reading.seed, epoch, index]))
+        epoch, index = epoch_and_index(key)
+        part, within = self._locate(index)
+        return self.parts[part].sample(within, np.random.default_rng([self.reading.seed, epoch, index]))
+
+    def _locate(self, index: int) -> tuple[int, int]:
+        """Which part a sample is of, and which image of it."""
+        parts: Sequence[int] = range(len(self.parts))
+        if self.balanced:
+            turn, which = divmod(index, len(self.classes))
+            parts = list(self.classes.values())[which]
+            index = turn % sum(self.lengths[part] for part in parts)
+        ends = list(accumulate(self.lengths[part] for part in parts))
+        found = bisect_right(ends, index)
+        part = parts[found]
+        return part, (index - (ends[found] - self.lengths[part])) % len(self.parts[part])
+
+
+def _by_degradation(parts: list[ImageSet]) -> dict[str, list[int]]:
+    """Degradation -> the parts that have it."""
+    classes: dict[str, list[int]] = {}
+    for index, images in enumerate(parts):
+        classes.setdefault(images.degradation, []).append(index)
+    return classes

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, get_worker_info
 
 SampleKey = tuple[int, int]
 """(epoch, index): a sample's random generator comes from both, so a sample differs every epoch."""
+
+
+def epoch_and_index(key: int | SampleKey) -> SampleKey:
+    """What a data set is asked for, also by samplers that give plain indices, such as the engine's.
+
+    For those the epoch is the number that PyTorch draws for all workers each time that a loader is started. Without
+    workers there is no such number, and a plain index is one of epoch 0.
+    """
+    if isinstance(key, tuple):
+        return key
+    worker = get_worker_info()
+    return (worker.seed - worker.id if worker else 0), key
 
 
 class ShuffledBatches(Sampler[list[SampleKey]]):

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from basicsr.data.data_sampler import EnlargedSampler
+from torch.utils.data import DataLoader
 
 from dcpt_data import DataError, DegradationDataset, DegradationMixtureDataset, build_train_loader, build_val_loaders
 from dcpt_data.degradations import DEGRADATIONS
@@ -404,6 +406,37 @@ def test_a_mixture_hands_its_root_and_reading_down(crops, tmp_path):
     dataset = DegradationMixtureDataset(mixture(sets, datasets_root=str(tmp_path / "a"), gt_size=24))
     assert [dataset[i]["name"] for i in range(2)] == ["a", "b"]
     assert dataset[0]["gt"].shape == (3, 24, 24)
+
+
+def test_a_balanced_mixture_has_every_degradation_equally_often(crop_folder, pairs):
+    noise = {"degradation": "noise", "dataroot_gt": str(crop_folder)}
+    sets = {"bsd": noise, "rain": {**pairs.options, "limit": 2}, "wed": {**noise, "limit": 1}}
+    dataset = DegradationMixtureDataset(mixture(sets, sampling="balanced"))
+    assert dataset.counts() == {"noise": 7, "rain": 7}
+    samples = [dataset[i] for i in range(len(dataset))]
+    assert [sample["degradation"] for sample in samples] == ["noise", "rain"] * 7
+    names = sorted(path.stem for path in crop_folder.iterdir())
+    assert [sample["name"] for sample in samples[::2]] == [*names, names[0]]  # both parts, each image once
+    assert len({sample["name"] for sample in samples[1::2]}) == 2
+    assert differs(samples[1], samples[5], "gt")  # a repeated pair is cropped anew
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_plain_indices_of_the_engines_sampler_give_new_samples_every_epoch(crop_folder, workers):
+    dataset = DegradationMixtureDataset(mixture({"noise": {"degradation": "noise", "dataroot_gt": str(crop_folder)}}))
+    sampler = EnlargedSampler(dataset, num_replicas=1, rank=0)
+
+    def epochs():
+        loader = DataLoader(dataset, batch_size=1, sampler=sampler, num_workers=workers, generator=seeded)
+        return [{sample["name"][0]: sample for sample in loader} for _ in range(2)]
+
+    seeded = torch.Generator().manual_seed(3)
+    first, second = epochs()
+    assert len(first) == len(dataset) == len(second)
+    assert all(differs(first[name], second[name]) for name in first)
+    seeded.manual_seed(3)
+    for name, sample in epochs()[0].items():
+        assert torch.equal(sample["lq"], first[name]["lq"])
 
 
 @pytest.mark.parametrize("sets", [{}, None])
