@@ -1,10 +1,11 @@
 import cv2
 import numpy as np
 
+from dcpt_data.degradations.arrays import like
 from dcpt_data.degradations.registry import Image, Range, Rng, draw, register_degradation
 
 
-@register_degradation
+@register_degradation(stage="air", tensors=True)
 def haze(image: Image, rng: Rng, *, beta: Range = (0.6, 1.8), airlight: Range = (0.7, 1.0)) -> Image:
     """Homogeneous haze, by atmospheric scattering: I = J t + A (1 - t), t = exp(-beta d).
 
@@ -21,8 +22,8 @@ def haze(image: Image, rng: Rng, *, beta: Range = (0.6, 1.8), airlight: Range = 
     """
     scattering = draw(rng, beta, "beta", 0, 10)
     grey = draw(rng, airlight, "airlight", 0, 1)
-    transmission = np.exp(-scattering * _depth(rng, *image.shape[:2]))[:, :, None]
-    return np.clip(grey + (image - grey) * transmission, 0, 1)
+    transmission = like(np.exp(-scattering * _depth(rng, *image.shape[:2])), image)[:, :, None]
+    return (grey + (image - grey) * transmission).clip(0, 1)
 
 
 def _depth(rng: Rng, height: int, width: int) -> Image:

@@ -1,12 +1,10 @@
-import cv2
-import numpy as np
-
+from dcpt_data.degradations.arrays import normal, power
 from dcpt_data.degradations.registry import Image, Range, Rng, draw, register_degradation
 
 _DISPLAY_GAMMA = 2.2  # sRGB's curve, nearly
 
 
-@register_degradation
+@register_degradation(stage="light", tensors=True)
 def low_light(
     image: Image,
     rng: Rng,
@@ -35,10 +33,9 @@ def low_light(
         read: Standard deviation of the electronics' noise in units of light, 0 to 1.
     """
     light = draw(rng, exposure, "exposure", 0, 1)
-    power = draw(rng, gamma, "gamma", 0.2, 5)
+    exponent = _DISPLAY_GAMMA * draw(rng, gamma, "gamma", 0.2, 5)
     shot_variance = draw(rng, shot, "shot", 0, 1)
     read_deviation = draw(rng, read, "read", 0, 1)
-    dark = light * cv2.pow(np.clip(image, 0, 1), _DISPLAY_GAMMA * power)
-    deviation = np.sqrt(shot_variance * dark + read_deviation**2)
-    dark += deviation * rng.normal(0, 1, image.shape)
-    return cv2.pow(np.clip(dark, 0, 1), 1 / _DISPLAY_GAMMA)
+    dark = light * power(image.clip(0, 1), exponent)
+    dark += (shot_variance * dark + read_deviation**2) ** 0.5 * normal(rng, image)
+    return power(dark.clip(0, 1), 1 / _DISPLAY_GAMMA)

@@ -1,11 +1,12 @@
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dcpt_data.degradations.arrays import convolve
+from dcpt_data.degradations.kernels import along
 from dcpt_data.degradations.registry import Image, Range, Rng, draw, register_degradation
 
 
-@register_degradation
+@register_degradation(stage="movement", tensors=True)
 def motion_blur(image: Image, rng: Rng, *, size: Range = (7.0, 31.0)) -> Image:
     """Camera shake: y = k * x, k the path of the camera during the exposure, the same for the whole image.
 
@@ -22,8 +23,8 @@ def motion_blur(image: Image, rng: Rng, *, size: Range = (7.0, 31.0)) -> Image:
         size: Diameter in pixels of the circle around the path's centroid that holds the path, 0 to 201; 0 is no blur.
     """
     diameter = draw(rng, size, "size", 0, 201)
-    kernel = _kernel(diameter / 2 * _path(rng, steps=8 * int(np.ceil(diameter)) + 1))
-    return np.clip(cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101), 0, 1)
+    kernel = along(diameter / 2 * _path(rng, steps=8 * int(np.ceil(diameter)) + 1))
+    return convolve(image, kernel).clip(0, 1)
 
 
 def _path(rng: Rng, steps: int) -> npt.NDArray[np.float64]:
@@ -40,16 +41,3 @@ def _path(rng: Rng, steps: int) -> npt.NDArray[np.float64]:
     path = time @ drift + np.sin(time * frequencies) @ cosines - np.cos(time * frequencies) @ sines
     path -= path.mean(axis=0)
     return path / max(np.linalg.norm(path, axis=1).max(), 1e-6)
-
-
-def _kernel(path: npt.NDArray[np.float64]) -> Image:
-    """Spreads each point of a path over its four nearest pixels, which keeps the centroid: nothing is shifted."""
-    radius = int(np.ceil(np.abs(path).max())) + 1
-    side = 2 * radius + 1
-    corner = np.floor(path).astype(int)
-    right, down = (path - corner).T
-    index = (corner[:, 1] + radius) * side + corner[:, 0] + radius
-    indices = np.concatenate([index, index + 1, index + side, index + side + 1])
-    weights = np.concatenate([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down])
-    kernel = np.bincount(indices, weights, side * side).reshape(side, side)
-    return (kernel / len(path)).astype(np.float32)

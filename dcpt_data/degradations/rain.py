@@ -1,13 +1,14 @@
 import cv2
 import numpy as np
 
+from dcpt_data.degradations.arrays import like
 from dcpt_data.degradations.registry import Image, Range, Rng, draw, register_degradation
 
 _WIDTH = 3.0  # pixels: how wide a streak is, softened edges included
 _SHIFT = 4  # cv2.line takes coordinates in sixteenths of a pixel
 
 
-@register_degradation
+@register_degradation(stage="precipitation", tensors=True)
 def rain(
     image: Image,
     rng: Rng,
@@ -38,12 +39,13 @@ def rain(
     direction = draw(rng, angle, "angle", -90, 90)
     longest = draw(rng, length, "length", 1, 500)
     opacity = draw(rng, strength, "strength", 0, 1)
-    streaks = opacity * _streaks(rng, image.shape[0], image.shape[1], share, direction, longest)[:, :, None]
-    return np.clip(image + streaks * (1 - image), 0, 1)
+    streaks = like(opacity * _streaks(rng, image.shape[:2], share, direction, longest), image)[:, :, None]
+    return (image + streaks * (1 - image)).clip(0, 1)
 
 
-def _streaks(rng: Rng, height: int, width: int, share: float, direction: float, longest: float) -> Image:
+def _streaks(rng: Rng, shape: tuple[int, ...], share: float, direction: float, longest: float) -> Image:
     """Draws streaks, H x W in [0, 1]; they also start outside it, so that borders get as many."""
+    height, width = shape
     mean_nearness = 0.7
     area = (height + longest) * (width + longest)
     count = int(rng.poisson(share * area / (mean_nearness * longest * _WIDTH)))
