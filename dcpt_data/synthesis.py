@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -19,19 +16,30 @@ import numpy as np
 
 from dcpt_data.degradations import degrade
 from dcpt_data.errors import DataError
-from dcpt_data.forking import prepare_to_fork
 from dcpt_data.images import list_images, read_image, to_float, to_uint8, write_image
+from dcpt_data.lmdb_store import peek_metadata
+from dcpt_data.loading import image_sets_of
+from dcpt_data.locating import Images
+from dcpt_data.names import nearest
 from dcpt_data.pairing import lq_name
-from dcpt_data.sources import Source, get_source, known_settings
+from dcpt_data.parallel import each
+from dcpt_data.sources import Source, get_source, known_settings, sharing, source_folder
 
 MANIFEST = "stand_in.json"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One data set to make: which one, and from which photographs."""
+    """One folder to make: for which data sets, and from which photographs.
 
-    source: Source
+    Attributes:
+        folder: Where it lies below the data sets' root.
+        sources: The data sets in it: one, or several that share their ground truth.
+        photographs: What they are made from.
+    """
+
+    folder: str
+    sources: list[Source]
     photographs: list[Path]
 
 
@@ -53,13 +61,13 @@ def split(photographs: list[Path], test_share: float, seed: int) -> tuple[list[P
 
 
 def plan(folder: Path, setting: str, seed: int, test_share: float = 0.1, test_folder: Path | None = None) -> list[Plan]:
-    """Which data sets a setting needs, and which photographs each is made from.
+    """Which folders a setting needs, and which photographs each is made from.
 
     Args:
         folder: Clean photographs.
         setting: Name in sources.yml, such as "5d".
         seed: Seed of the split.
-        test_share: Share of the photographs that only test sets are made from.
+        test_share: Share of the photographs that only test sets are made from; all of them if nothing is to train on.
         test_folder: Photographs of the test sets; then all of `folder` are for training.
 
     Raises:
@@ -67,66 +75,86 @@ def plan(folder: Path, setting: str, seed: int, test_share: float = 0.1, test_fo
     """
     settings = known_settings()
     if setting not in settings:
-        raise DataError(f"no setting '{setting}'; known: {', '.join(settings)}")
+        raise DataError(f"no setting '{setting}'{nearest(setting, settings)}")
+    names = settings[setting]
     photographs = list_images(folder)
-    train, test = (photographs, list_images(test_folder)) if test_folder else split(photographs, test_share, seed)
+    if test_folder:
+        train, test = photographs, list_images(test_folder)
+    else:
+        train, test = split(photographs, test_share, seed) if names["train"] else ([], photographs)
     both = {path.resolve() for path in train} & {path.resolve() for path in test}
     if both:
         raise DataError(f"{len(both)} test photographs lie in {folder} too, such as {min(both)}; keep the two apart")
-    names = settings[setting]
-    return [Plan(get_source(name), part) for key, part in (("train", train), ("test", test)) for name in names[key]]
+    return [
+        Plan(folder, sources, chosen)
+        for part, chosen in ((names["train"], train), (names["test"], test))
+        for folder, sources in sharing(map(get_source, part)).items()
+    ]
 
 
 def synthesise(plans: list[Plan], out: Path, seed: int, report: Callable[[str, int, int], None]) -> list[str]:
-    """Make data sets below `out`, in parallel. A set appears under its name only once it is whole.
+    """Make data sets below `out`, in parallel. A folder appears under its name only once it is whole.
 
-    Sets that an earlier, interrupted call with the same photographs and seed has finished are kept.
+    Those that an earlier, interrupted call with the same photographs and seed has finished are kept.
 
     Args:
         plans: What to make.
         out: The data sets' root.
         seed: Seed of the degradations; equal seeds give equal files.
-        report: Called with a set's name, and how many images of how many over all sets are done.
+        report: Called with a folder, and how many photographs of how many over all folders are done.
 
     Returns:
-        Names of the sets that were there already.
+        Names of the data sets that were there already.
 
     Raises:
         DataError: If a folder exists that was made otherwise, or a photograph cannot be read.
     """
-    wanted = {p.source.name: _manifest(p, seed) for p in plans}
-    kept = [p.source.name for p in plans if _is_made(out / p.source.folder, wanted[p.source.name])]
-    todo = [p for p in plans if p.source.name not in kept]
+    kept = [p for p in plans if _is_made(out / p.folder, _manifest(p, seed))]
+    todo = [p for p in plans if p not in kept]
     total, done = sum(len(p.photographs) for p in todo), 0
-    prepare_to_fork()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for p in todo:
-            final = out / p.source.folder
-            partial_folder = final.with_name(f".{final.name}.partial")
-            shutil.rmtree(partial_folder, ignore_errors=True)
-            make = partial(_make_pair, p.source, partial_folder, seed)
-            for _ in pool.map(make, p.photographs, _distinct_names(p.photographs), chunksize=4):
+    for p in todo:
+        final = out / p.folder
+        partial_folder = final.with_name(f".{final.name}.partial")
+        shutil.rmtree(partial_folder, ignore_errors=True)
+        named = list(zip(p.photographs, _distinct_names(p.photographs), strict=True))
+        with each(_make_pairs, (p.sources, partial_folder, seed), named) as finished:
+            for _ in finished:
                 done += 1
-                report(p.source.name, done, total)
-            (partial_folder / MANIFEST).write_text(json.dumps(wanted[p.source.name], indent=1), encoding="utf-8")
-            partial_folder.rename(final)
-    return kept
+                report(p.folder, done, total)
+        (partial_folder / MANIFEST).write_text(json.dumps(_manifest(p, seed), indent=1), encoding="utf-8")
+        partial_folder.rename(final)
+    return [source.name for p in kept for source in p.sources]
 
 
 def stand_ins(datasets: dict[str, dict[str, Any]]) -> list[str]:
     """Names of the data sets of an option file that are stand-ins made here, not what was published."""
-    made = []
-    for key, opt in datasets.items():
-        if not opt.get("source"):
-            continue
-        if Path(opt["datasets_root"], get_source(opt["source"]).folder, MANIFEST).is_file():
-            made.append(opt.get("name", key))
-    return made
+    return [
+        opt.get("name", key)
+        for key, opt in datasets.items()
+        if any(is_stand_in(images) for _, images in image_sets_of({key: opt}))
+    ]
+
+
+def is_stand_in(images: Images) -> bool:
+    """Whether images, or those that an LMDB was made from, were made here."""
+    if images.lmdb is not None:
+        metadata = peek_metadata(images.lmdb) if images.lmdb.is_dir() else None
+        return metadata is not None and metadata.stand_in
+    return bool(read_manifest(images))
+
+
+def read_manifest(images: Images) -> dict[str, Any]:
+    """What was written beside the stand-in of a source; empty if this is none."""
+    if not images.source or images.root_gt is None:
+        return {}
+    file = source_folder(images.root_gt, get_source(images.source)) / MANIFEST
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _manifest(plan: Plan, seed: int) -> dict[str, object]:
     names = hashlib.sha256("\n".join(f"{p.name} {p.stat().st_size}" for p in plan.photographs).encode()).hexdigest()
-    return {"source": plan.source.name, "stand_in": True, "seed": seed, "images": len(plan.photographs), "from": names}
+    sources = ", ".join(source.name for source in plan.sources)
+    return {"source": sources, "stand_in": True, "seed": seed, "images": len(plan.photographs), "from": names}
 
 
 def _is_made(folder: Path, manifest: dict[str, object]) -> bool:
@@ -152,19 +180,22 @@ def _distinct_names(photographs: list[Path]) -> Iterator[str]:
         yield name
 
 
-def _make_pair(source: Source, folder: Path, seed: int, photograph: Path, name: str) -> None:
+def _make_pairs(sources: list[Source], folder: Path, seed: int, item: tuple[Path, str]) -> None:
+    """Write a photograph as ground truth, and degraded for each source that has degraded images."""
+    photograph, name = item
     image = read_image(photograph)
     if image.dtype == np.uint16:
         image = to_uint8(to_float(image))
-    gt_root = folder / source.gt
-    rule = source.pairing
+    rule = sources[0].pairing  # sources that share a folder have one rule
     if isinstance(rule, dict):  # templates with one sequence folder before the image's name
         name = rule["gt"].format(*_fill(rule["gt"].count("{}"), name))
-    _write(gt_root / f"{name}.png", image)
-    if source.lq is not None:
-        key = zlib.crc32(f"{source.name}/{name}".encode())
-        degraded = degrade(source.degradation, to_float(image), np.random.default_rng([seed, key]))
-        _write(folder / source.lq / f"{lq_name(rule, name)}.png", to_uint8(degraded))
+    _write(folder / sources[0].gt / f"{name}.png", image)
+    for source in sources:
+        if source.lq is not None:
+            key = zlib.crc32(f"{source.name}/{name}".encode())
+            rng = np.random.default_rng([seed, key])
+            degraded = degrade(source.stand_in or source.degradation, to_float(image), rng)
+            _write(folder / source.lq / f"{lq_name(rule, name)}.png", to_uint8(degraded))
 
 
 def _fill(count: int, name: str) -> list[str]:

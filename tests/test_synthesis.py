@@ -156,7 +156,39 @@ def test_progress_counts_every_image_once(crop_folder, tmp_path):
     make(crop_folder, tmp_path, report=lambda *call: calls.append(call))
     total = 6 * 4 + 5 * 2
     assert [call[1:] for call in calls] == [(i + 1, total) for i in range(total)]
-    assert list(dict.fromkeys(call[0] for call in calls)) == NAMES
+    assert list(dict.fromkeys(call[0] for call in calls)) == [get_source(name).folder for name in NAMES]
+
+
+@pytest.mark.parametrize("setting", [name for name in known_settings() if name != "5d"])
+def test_every_setting_can_be_made_and_read(setting, crops, tmp_path):
+    for name, image in list(crops.items())[:2]:
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_image(tmp_path / "in" / f"{name}.png", image[:40, :48])
+    plans = plan(tmp_path / "in", setting, seed=0, test_share=0.5)
+    assert synthesise(plans, tmp_path / "out", 0, silent) == []
+    read = set()
+    for part, names in known_settings()[setting].items():
+        for name in names:
+            dataset = build_dataset({**SINGLE, "source": name, "datasets_root": str(tmp_path / "out")})
+            # With nothing to train on, all photographs are for testing.
+            assert len(dataset) == (1 if known_settings()[setting]["train"] else 2), part
+            sample = dataset[0]
+            assert sample["degradation"] == get_source(name).degradation
+            assert not np.array_equal(sample["lq"], sample["gt"])
+            read |= {path for pair in dataset.images.pairs for path in pair if path is not None}
+    assert read == set(list_images(tmp_path / "out"))
+
+
+def test_a_mixture_is_degraded_by_all_its_parts(crops, tmp_path):
+    write_image(tmp_path / "grey.png", np.full((32, 32, 3), 60, np.uint8))
+    write_image(tmp_path / "other.png", crops["cat"])
+    synthesise(plan(tmp_path, "cdd11", seed=0, test_share=0.5), tmp_path / "out", 0, silent)
+    home = next(folder for folder in (tmp_path / "out/CDD-11").iterdir() if (folder / "clear/grey.png").exists())
+    mean = {name: read_image(home / name / "grey.png").mean() for name in ("low", "haze", "low_haze", "low_haze_snow")}
+    assert mean["low"] < 60 < mean["haze"]
+    assert mean["low"] < mean["low_haze"]
+    assert not np.array_equal(read_image(home / "low_haze/grey.png"), read_image(home / "low_haze_snow/grey.png"))
+    assert len(list_images(home)) == 12
 
 
 # Calling again
@@ -172,7 +204,7 @@ def test_a_second_call_keeps_what_is_there(made, crop_folder):
 
 def test_an_interrupted_call_is_completed(made, crop_folder, tmp_path):
     def interrupt(name, done, total):
-        if name == "BSD400":
+        if name == get_source("BSD400").folder:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -180,7 +212,7 @@ def test_an_interrupted_call_is_completed(made, crop_folder, tmp_path):
     # What is not whole has no name that option files know.
     assert (tmp_path / ".BSD400.partial").is_dir() and not (tmp_path / "BSD400").exists()
     (tmp_path / ".BSD400.partial" / "cut.png").write_bytes(b"half a file")
-    assert make(crop_folder, tmp_path) == ["RESIDE-OTS", "Rain200L"]
+    assert make(crop_folder, tmp_path) == ["RESIDE-OTS", "Rain100L-train"]
     assert content(tmp_path) == content(made)
 
 
@@ -228,7 +260,11 @@ def test_stand_ins_are_told_from_published_data(made, tmp_path):
     tests = {key: opt for key, opt in sections(made).items() if key != "train"}
     assert stand_ins(tests) == [opt["name"] for opt in tests.values()]
     assert stand_ins({key: {**opt, "datasets_root": str(tmp_path)} for key, opt in tests.items()}) == []
-    assert stand_ins({"val": {"name": "own", "degradation": "rain", "dataroot_gt": "x"}}) == []
+    own = {"name": "own", "type": "DegradationDataset", "degradation": "rain", "dataroot_gt": "x"}
+    assert stand_ins({"val": own}) == []
+    # Of a mixture, one part is enough.
+    train = {"train": sections(made)["train"]}
+    assert stand_ins(train) == ["5D"]
 
 
 # What is refused
@@ -245,7 +281,8 @@ def test_an_unreadable_photograph_is_named_and_its_set_does_not_appear(crop_fold
 
 
 def test_an_unknown_setting_is_refused(crop_folder):
-    assert refusal(plan, crop_folder, "6d", 0) == "no setting '6d'; known: 5d"
+    message = refusal(plan, crop_folder, "6d", 0)
+    assert message.startswith("no setting '6d'; did you mean '5d'? Known: 3d, 5d, 10d, cdd11, transfer")
 
 
 def test_one_photograph_is_too_few(crops, tmp_path):

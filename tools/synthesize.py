@@ -51,20 +51,22 @@ def main() -> None:
 
         kept = synthesise(plans, arguments.out, arguments.seed, report)
     made = {
-        p.source.name: {
-            "degradation": p.source.degradation,
-            "folder": str(arguments.out / p.source.folder),
+        source.name: {
+            "degradation": source.degradation,
+            "folder": str(arguments.out / source.folder),
             "images": len(p.photographs),
-            "kept": p.source.name in kept,
+            "kept": source.name in kept,
         }
         for p in plans
+        for source in p.sources
     }
     if arguments.json:
         print(json.dumps({"sets": made, "seconds": round(time.time() - begun, 1)}))
         return
+    width = max(map(len, made))
     for name, entry in made.items():
         note = " (was there already)" if entry["kept"] else ""
-        print(f"{name:13} {entry['degradation']:12} {entry['images']:5} images  {entry['folder']}{note}")
+        print(f"{name:{width}} {entry['degradation']:15} {entry['images']:5} images  {entry['folder']}{note}")
 
 
 if __name__ == "__main__":
