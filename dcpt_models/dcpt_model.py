@@ -7,29 +7,32 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
-from basicsr.losses import build_loss
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from dcpt_models.base_model import DegradationModel, Losses, TrainOptions
+from dcpt_models.base_model import Losses
+from dcpt_models.classifying_model import ClassifyingModel, ClassifyingTrainOptions
+from dcpt_models.option_check import Problem
+
+Stage = Literal["generation", "classification"]
 
 
 @dataclass(kw_only=True)
-class DCPTTrainOptions(TrainOptions):
+class DCPTTrainOptions(ClassifyingTrainOptions):
     """The `train` section of `DCPTModel`.
 
     Attributes:
-        optim_dc: Optimiser of the classifier.
-        cls_opt: The classification loss; its `loss_weight` is lambda of Eq. 4.
-        schedule: "alternate" (two updates an iteration) or "joint" (one).
+        optim_dc: Optimiser of the classifier; needed unless `stages` has no classification.
+        schedule: "alternate" makes an update for each stage, "joint" one of their sum.
+        stages: The stages of an iteration, in this order; one may be left out (the ablation of Table 12).
     """
 
-    optim_dc: dict[str, Any]
-    cls_opt: dict[str, Any] = field(default_factory=lambda: {"type": "FocalLoss"})
+    optim_dc: dict[str, Any] | None = None
     schedule: Literal["alternate", "joint"] = "alternate"
+    stages: list[Stage] = field(default_factory=lambda: ["generation", "classification"])
 
 
 @MODEL_REGISTRY.register()
-class DCPTModel(DegradationModel):
+class DCPTModel(ClassifyingModel):
     """Trains an encoder to tell degradations apart while it keeps its ability to generate clean images.
 
     * Generation stage: the *clean* image through encoder and head gives the clean image again (L_pix).
@@ -37,29 +40,38 @@ class DCPTModel(DegradationModel):
       tells the degradation (L_cls). Encoder and classifier learn; the head takes no part.
 
     With `schedule: alternate` an iteration makes an update for each stage, in this order (the paper). With `joint` it
-    makes one update of the sum (the released code).
+    makes one update of the sum (the released code). Without the classification stage there is no classifier at all.
 
     Validation reports the accuracy of the classifier on lq, and how well gt is reproduced, which is what the generation
     stage trains; nothing is restored before fine-tuning.
     """
 
     TrainOptions: ClassVar[type] = DCPTTrainOptions
-    needs: ClassVar[tuple[str, ...]] = ("network_dc", "degradations")
 
-    def build_networks(self) -> None:
-        super().build_networks()
-        given = {"feature_info": self.networks["g"].feature_info, "classes": len(self.degradations)}
-        self.net_dc = self.add_network("dc", {**self.opt["network_dc"], **given})
+    @classmethod
+    def classifies(cls, options: dict[str, Any]) -> bool:
+        return "classification" in cls.train_option(options, "stages")
+
+    @classmethod
+    def problems(cls, options: dict[str, Any], is_train: bool) -> list[Problem]:
+        problems = super().problems(options, is_train)
+        stages = cls.train_option(options, "stages")
+        if not stages or len(set(stages)) < len(stages):
+            why = f"must be [generation, classification] or one of the two, not {stages}"
+            problems.append(Problem(("train", "stages"), why))
+        if is_train and cls.classifies(options) and not cls.train_option(options, "optim_dc"):
+            problems.append(Problem(("train", "optim_dc"), "is needed by the classification stage"))
+        return problems
 
     def _init_training(self) -> None:
-        train = self.opt["train"]
-        self.schedule = train.get("schedule", "alternate")
-        self.cri_cls = build_loss({"type": "FocalLoss", **train.get("cls_opt", {})}).to(self.device)
+        self.schedule: str = self.train_option(self.opt, "schedule")
+        self.stages: list[Stage] = self.train_option(self.opt, "stages")
         super()._init_training()
 
     def partial_updates(self) -> bool:
         # The classification stage stops before the head. Summed with the generation stage, every parameter has a part.
-        return self.schedule == "alternate"
+        alone = self.schedule == "alternate" or len(self.stages) == 1
+        return alone and "classification" in self.stages
 
     def generation_losses(self) -> Losses:
         """L_pix: input and target are both the clean image."""
@@ -67,20 +79,17 @@ class DCPTModel(DegradationModel):
 
     def classification_losses(self) -> Losses:
         """L_cls: the classifier sees the features of the degraded image, never the image."""
-        logits = self.net_dc(self.net_g(self.lq, features="only"))
-        target = self.class_indices()
-        self.observed.add({"acc": (logits.argmax(1) == target).float().mean()})
-        return {"l_cls": self.cri_cls(logits, target)}
+        return self.cls_losses(self.net_dc(self.net_g(self.lq, features="only")))
 
     def loss_steps(self) -> Iterator[Losses]:
+        losses_of = {"generation": self.generation_losses, "classification": self.classification_losses}
         if self.schedule == "joint":
-            yield {**self.generation_losses(), **self.classification_losses()}
+            yield {name: loss for stage in self.stages for name, loss in losses_of[stage]().items()}
         else:
-            yield self.generation_losses()
-            yield self.classification_losses()
+            for stage in self.stages:
+                yield losses_of[stage]()
 
-    def restore(self) -> torch.Tensor:
-        return self.evaluated("g")(self.gt)
-
-    def classify(self) -> torch.Tensor:
-        return self.evaluated("dc")(self.evaluated("g")(self.lq, features="only"))
+    def predict(self, image: bool) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        net_g = self.evaluated("g")
+        logits = self.evaluated("dc")(net_g(self.lq, features="only")) if "dc" in self.networks else None
+        return net_g(self.gt) if image else None, logits

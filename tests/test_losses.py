@@ -37,6 +37,29 @@ def test_a_negative_gamma_is_refused() -> None:
         build_loss({"type": "FocalLoss", "gamma": -1.0})
 
 
+def test_the_gradient_of_certain_truths_is_finite_for_any_gamma() -> None:
+    for kind, target in (("FocalLoss", torch.tensor([0, 1])), ("BinaryFocalLoss", torch.eye(2))):
+        for gamma in (0.0, 0.5, 1.0, 2.0):
+            logits = torch.tensor([[300.0, -300.0], [-300.0, 300.0]], requires_grad=True)
+            loss = build_loss({"type": kind, "gamma": gamma})(logits, target)
+            (grad,) = torch.autograd.grad(loss, logits)
+            assert loss == 0
+            assert grad.isfinite().all()
+
+
+def test_binary_focal_loss_without_gamma_is_binary_cross_entropy() -> None:
+    logits, target = torch.randn(6, 4), torch.randint(2, (6, 4)).float()
+    loss = build_loss({"type": "BinaryFocalLoss", "gamma": 0.0, "loss_weight": 2.0})
+    torch.testing.assert_close(loss(logits, target), 2 * F.binary_cross_entropy_with_logits(logits, target))
+
+
+def test_binary_focal_loss_weighs_sure_answers_down() -> None:
+    logits = torch.tensor([[1.5, -0.5]])
+    loss = build_loss({"type": "BinaryFocalLoss", "gamma": 3.0})(logits, torch.tensor([[1.0, 1.0]]))
+    p = logits.sigmoid()[0]
+    torch.testing.assert_close(loss, ((1 - p) ** 3 * -p.log()).mean())
+
+
 def test_psnr_loss_is_the_mean_of_the_images_negative_psnr() -> None:
     target = torch.rand(2, 3, 8, 8)
     restored = target + torch.tensor([0.1, 0.01]).view(2, 1, 1, 1)
