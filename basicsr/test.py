@@ -1,4 +1,4 @@
-"""Test a model from an option file, as BasicSR does: metrics of every test set in the log.
+"""Test a model from an option file, as BasicSR does: metrics of every test set in the log, of every image on file.
 
   python basicsr/test.py -opt options/test_promptir_5d.yml
 

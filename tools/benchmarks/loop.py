@@ -1,0 +1,153 @@
+"""What the training loop costs beside the network's own work: the same model in a bare PyTorch loop, in turns."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from benchmarks.timing import Comparison, synchronise
+from dcpt_data.images import write_image
+from dcpt_models.run import Run
+from dcpt_models.settings import argument_parser, load_options
+from dcpt_models.training import train
+
+HELP = "an iteration of the training loop, against the same model stepped in a bare PyTorch loop"
+
+NETWORK = {"type": "NAFNet", "width": 16, "enc_blk_nums": [1, 1, 2], "middle_blk_num": 2, "dec_blk_nums": [1, 1, 1]}
+OPTIMIZER = {"type": "AdamW", "lr": 1e-4, "weight_decay": 0.0, "betas": [0.9, 0.999]}
+OURS, BARE = "ours", "bare loop"
+# Rounds in turns for each of --repeats, so that log lines come in between as they do while training.
+ROUNDS, PRINT_FREQ, WARMUP = 10, 20, 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch", type=int, default=4, metavar="N", help="images of an iteration (default: 4)")
+    parser.add_argument("--crop", type=int, default=128, metavar="N", help="their side in pixels (default: 128)")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    tables = [compare("a restoration iteration", {}, arguments)]
+    tables.append(compare("with a moving average and clipping", {"ema_decay": 0.999, "grad_clip": 1.0}, arguments))
+    return {"tables": tables}
+
+
+def compare(title: str, extra: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """The table of one setting of the `train` section."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        seconds = in_turns(Path(folder), extra, arguments)
+    found = Comparison(seconds)
+    overhead = found.ratio(OURS, BARE) - 1
+    return {
+        "title": f"{title}: NAFNet of width {NETWORK['width']}, {arguments.batch} x {arguments.crop}^2, fp32",
+        "rows": [found.row(label) for label in (OURS, BARE)],
+        "notes": [f"Ours takes {overhead:+.2%} of the bare loop's time (median of {len(seconds[OURS])} rounds)."],
+        "overhead": overhead,
+    }
+
+
+def in_turns(folder: Path, extra: dict[str, Any], arguments: argparse.Namespace) -> dict[str, list[float]]:
+    """Run the real training loop, with an iteration of the bare one before each of its iterations.
+
+    Returns:
+        Seconds of each iteration: of the bare one; and of ours, from the batch to the question for the next one, with
+        all that the loop does in between, log lines included.
+    """
+    rounds = ROUNDS * arguments.repeats
+    opt = options(folder, rounds + WARMUP, extra, arguments)
+    bare: Callable[[dict[str, Any]], None] | None = None
+    seconds: dict[str, list[float]] = {OURS: [], BARE: []}
+    generator = torch.Generator().manual_seed(arguments.seed)
+    images = {
+        key: torch.rand(arguments.batch, 3, arguments.crop, arguments.crop, generator=generator) for key in ("lq", "gt")
+    }
+    batch = {**images, "degradation": ["noise"] * arguments.batch, "lq_path": ["image.png"] * arguments.batch}
+
+    def timed(function: Callable[[], Any]) -> float:
+        synchronise(arguments.device)
+        begin = time.perf_counter()
+        function()
+        synchronise(arguments.device)
+        return time.perf_counter() - begin
+
+    class Loader:
+        dataset = [None]
+        batch_sampler = SimpleNamespace(batch_size=arguments.batch)
+
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            step = bare_loop(extra, arguments)
+            for turn in range(-WARMUP, rounds):
+                spent = timed(lambda: step(batch))
+                begin = time.perf_counter()
+                yield batch
+                synchronise(arguments.device)
+                if turn >= 0:
+                    seconds[BARE].append(spent)
+                    seconds[OURS].append(time.perf_counter() - begin)
+            yield batch  # after whose iteration the run saves and ends
+
+    with Run(opt) as opened:
+        train(opened, Loader(), [])
+    return seconds
+
+
+def bare_loop(extra: dict[str, Any], arguments: argparse.Namespace) -> Callable[[dict[str, Any]], None]:
+    """What one writes by hand for the same model, with a fused optimiser and channels last."""
+    from basicsr.archs import build_network
+
+    net = build_network(dict(NETWORK)).to(arguments.device).to(memory_format=torch.channels_last)
+    average = deepcopy(net).requires_grad_(False) if "ema_decay" in extra else None
+    optimizer = torch.optim.AdamW(net.parameters(), lr=OPTIMIZER["lr"], weight_decay=0.0, fused=True)
+
+    def step(batch: dict[str, Any]) -> None:
+        lq, gt = (batch[key].to(arguments.device, memory_format=torch.channels_last) for key in ("lq", "gt"))
+        optimizer.zero_grad()
+        nn.functional.l1_loss(net(lq), gt).backward()
+        if "grad_clip" in extra:
+            nn.utils.clip_grad_norm_(net.parameters(), extra["grad_clip"])
+        optimizer.step()
+        if average is not None:
+            with torch.no_grad():
+                for mean, now in zip(average.parameters(), net.parameters(), strict=True):
+                    mean.lerp_(now, 1 - extra["ema_decay"])
+
+    return step
+
+
+def options(folder: Path, total: int, extra: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Options of a restoration run in a folder, whose data set is there but not read."""
+    (folder / "images").mkdir()
+    write_image(folder / "images" / "image.png", np.zeros((arguments.crop, arguments.crop, 3), np.uint8))
+    train_set = {
+        "type": "DegradationDataset",
+        "degradation": "noise",
+        "dataroot_gt": str(folder / "images"),
+        "batch_size_per_gpu": arguments.batch,
+        "gt_size": arguments.crop,
+    }
+    values = {
+        "name": "loop",
+        "model_type": "RestorationModel",
+        "num_gpu": 0 if arguments.device == "cpu" else "auto",
+        "manual_seed": arguments.seed,
+        "datasets": {"train": train_set},
+        "network_g": NETWORK,
+        "train": {"total_iter": total + 1, "optim_g": OPTIMIZER, **extra},
+        "logger": {"print_freq": PRINT_FREQ, "save_checkpoint_freq": 10**6},
+        "path": {"experiments_root": str(folder / "run")},
+    }
+    file = folder / "loop.yml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return load_options(argument_parser("").parse_args(["-opt", str(file)]), folder, is_train=True)

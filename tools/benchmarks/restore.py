@@ -1,0 +1,192 @@
+"""Restoring photographs: whole, in tiles, and a folder of them, against spandrel and the usual loops."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from skimage import data
+
+from benchmarks.timing import Comparison, in_turns, peak_memory
+from dcpt_arch import NAFNet
+from dcpt_arch.checkpoints import to_published_layout
+from dcpt_data.image_files import ImageFile, read_image_file, write_image_file
+from dcpt_models.option_files import OptionError
+from dcpt_models.pipeline import overlapped
+from dcpt_models.restoring import Restorer
+
+HELP = "photographs whole, in tiles and in folders, against spandrel and the usual loops; equal weights"
+
+Image = np.ndarray
+Restore = Callable[[Image], Image]
+# What the usual loop cuts: tiles of this side, and what is thrown away around each.
+USUAL_TILE, USUAL_BORDER = 256, 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-memory", type=float, default=4.0, metavar="GB", help="for the 12 megapixels of --full")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    network = build(width=32 if arguments.full else 16, blocks=28 if arguments.full else 4)
+    peer = spandrel(network, arguments.device)
+    tables = [
+        one_photograph(network, peer, arguments),
+        in_tiles(network, peer, arguments),
+        a_folder(network, peer, arguments),
+    ]
+    if arguments.full:
+        tables.append(twelve_megapixels(network, arguments))
+    return {"tables": tables}
+
+
+def build(width: int, blocks: int) -> NAFNet:
+    """A NAFNet in which every block does something; published weights are no larger."""
+    network = NAFNet(width=width, enc_blk_nums=(1, 1, 1, blocks)).eval()
+    for name, parameter in network.named_parameters():
+        if name.endswith(("beta", "gamma")):
+            torch.nn.init.normal_(parameter, std=0.1)
+    torch.nn.init.normal_(network.ending.weight, std=0.02)
+    return network
+
+
+def photograph(height: int, width: int) -> Image:
+    return cv2.resize(data.coffee(), (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def restorer(network: NAFNet, arguments: argparse.Namespace, precision: Any = "fp32", **options: Any) -> Restorer:
+    return Restorer(network, torch.device(arguments.device), precision, **options)
+
+
+def spandrel(network: NAFNet, device: str) -> Restore:
+    """An image through spandrel's network of equal weights, at once and in float32.
+
+    Raises:
+        OptionError: If spandrel is not installed.
+    """
+    try:
+        from spandrel import ImageModelDescriptor, ModelLoader
+    except ImportError as error:
+        raise OptionError('this comparison needs spandrel: pip install -e ".[test]"') from error
+    peer = ModelLoader(device=device).load_from_state_dict(to_published_layout(network))
+    assert isinstance(peer, ImageModelDescriptor)
+
+    def restore(pixels: Image) -> Image:
+        image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(device).float() / 255
+        with torch.inference_mode():
+            result = peer(image)
+        return (result[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+    return restore
+
+
+def usual_tiles(restore: Restore) -> Restore:
+    """The loop that many projects have: tile after tile, whose borders are cut off; the rest is put side by side."""
+
+    def tiled(pixels: Image) -> Image:
+        height, width, _ = pixels.shape
+        result = np.empty_like(pixels)
+        step = USUAL_TILE - 2 * USUAL_BORDER
+        for top in range(0, height, step):
+            for left in range(0, width, step):
+                up, before = max(0, top - USUAL_BORDER), max(0, left - USUAL_BORDER)
+                bottom, right = min(height, top + step), min(width, left + step)
+                tile = restore(pixels[up : bottom + USUAL_BORDER, before : right + USUAL_BORDER])
+                result[top:bottom, left:right] = tile[top - up : bottom - up, left - before : right - before]
+        return result
+
+    return tiled
+
+
+def rows(found: Comparison, calls: dict[str, Callable[[], Any]], device: str) -> list[dict[str, Any]]:
+    return [{**found.row(label), "peak MB": peak_memory(call, device) / 1e6} for label, call in calls.items()]
+
+
+def one_photograph(network: NAFNet, whole: Restore, arguments: argparse.Namespace) -> dict[str, Any]:
+    pixels = photograph(384, 608)
+    full, fast = (restorer(network, arguments, precision, tile=0) for precision in ("fp32", "auto"))
+    difference = np.abs(full.restore(pixels)[0].astype(int) - whole(pixels)).max()
+    calls = {
+        "ours": lambda: full.restore(pixels),
+        "ours, --precision auto": lambda: fast.restore(pixels),
+        "spandrel": lambda: whole(pixels),
+    }
+    found = in_turns(calls, arguments.repeats, device=arguments.device)
+    notes = [
+        f"Ours and spandrel's differ by {difference} of 255 at most; --precision auto took "
+        f"{str(fast.dtype).removeprefix('torch.')}."
+    ]
+    return {"title": "One photograph, 608 x 384", "rows": rows(found, calls, arguments.device), "notes": notes}
+
+
+def in_tiles(network: NAFNet, whole: Restore, arguments: argparse.Namespace) -> dict[str, Any]:
+    pixels = photograph(640, 960)
+    ours = restorer(network, arguments, tile=USUAL_TILE)
+    loop = usual_tiles(whole)
+    calls = {"ours": lambda: ours.restore(pixels)[0], "usual loop, spandrel": lambda: loop(pixels)}
+    found = in_turns(calls, arguments.repeats, device=arguments.device)
+    table = rows(found, calls, arguments.device)
+    reference = whole(pixels).astype(int)
+    for row, call in zip(table, calls.values(), strict=True):
+        row["largest jump"] = float(jump(call() - reference))
+    notes = [
+        f"Tiles of {USUAL_TILE} pixels. A jump is the mean over a row or column of pixels of how much the difference "
+        "from the image restored at once changes to the next one, in 1/255; the largest is shown."
+    ]
+    return {"title": "In tiles, 960 x 640", "rows": table, "notes": notes}
+
+
+def jump(difference: Image) -> float:
+    return max(np.abs(np.diff(difference, axis=axis).mean(axis=(1 - axis, 2))).max() for axis in (0, 1))
+
+
+def a_folder(network: NAFNet, whole: Restore, arguments: argparse.Namespace) -> dict[str, Any]:
+    count, side = (24, 512) if arguments.full else (8, 256)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        jobs = [(home / f"{i}.png", home / f"restored_{i}.png") for i in range(count)]
+        for index, (source, _) in enumerate(jobs):
+            write_image_file(source, ImageFile(np.roll(photograph(side, side), 7 * index, axis=1)))
+        ours = restorer(network, arguments)
+
+        def pipeline() -> None:
+            done = overlapped(
+                jobs,
+                lambda job: read_image_file(job[0]),
+                lambda job, image: ImageFile(ours.restore(image.pixels)[0]),
+                lambda job, image: write_image_file(job[1], image),
+                (),
+            )
+            assert len(list(done)) == count
+
+        def one_after_the_other() -> None:
+            for source, target in jobs:
+                write_image_file(target, ImageFile(whole(read_image_file(source).pixels)))
+
+        calls = {"ours": pipeline, "one after the other, spandrel": one_after_the_other}
+        found = in_turns(calls, arguments.repeats, device=arguments.device)
+        return {
+            "title": f"A folder of {count} PNG files, {side} x {side}",
+            "rows": rows(found, calls, arguments.device),
+        }
+
+
+def twelve_megapixels(network: NAFNet, arguments: argparse.Namespace) -> dict[str, Any]:
+    pixels = photograph(3000, 4000)
+    ours = restorer(network, arguments, "auto", max_memory=int(arguments.max_memory * 1e9))
+    seconds, tiles = [], []
+
+    def call() -> None:
+        found = in_turns({"ours": lambda: tiles.append(ours.restore(pixels)[1])}, 1, 0, arguments.device)
+        seconds.append(found.median("ours"))
+
+    peak = peak_memory(call, arguments.device)
+    tile = f"{tiles[-1].count} of {tiles[-1].across.tile} x {tiles[-1].down.tile}"
+    row = {"what": "ours", "s": min(seconds), "peak MB": peak / 1e6, "tiles": tile}
+    return {"title": f"12 megapixels within {arguments.max_memory:g} GB", "rows": [row]}
