@@ -8,6 +8,8 @@ HERE = Path(__file__).parent
 
 # torch.onnx builds graphs with onnxscript; onnxruntime runs what was written, to compare it.
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"]
+PLOTS = ["matplotlib>=3.8"]
+STUDY = ["scikit-learn>=1.4", *PLOTS]
 
 setup(
     name="dcpt",
@@ -38,9 +40,12 @@ setup(
         "tqdm>=4.65",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT, *STUDY],
         "dev": ["ruff>=0.9", "mypy>=1.14"],
         "wandb": ["wandb"],
         "export": EXPORT,
+        "plots": PLOTS,
+        "study": STUDY,
+        "metrics": ["pyiqa>=0.1.11"],
     },
 )
