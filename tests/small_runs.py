@@ -6,6 +6,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from dcpt_data import build_train_loader, build_val_loaders, check_folders
@@ -84,16 +85,38 @@ def write(options: dict[str, Any], folder: Path, name: str = "options.yml") -> P
     return file
 
 
-def completed(file: Path, *flags: str, is_train: bool = True) -> dict[str, Any]:
-    """The options of a file as the launchers complete them."""
+def completed(file: Path, *flags: str, is_train: bool = True, root: Path | None = None) -> dict[str, Any]:
+    """The options of a file as the launchers complete them; `root` stands for the repository, or else its folder."""
     arguments = argument_parser("").parse_args(["-opt", str(file), *flags])
-    return load_options(arguments, file.parent, is_train)
+    return load_options(arguments, root or file.parent, is_train)
 
 
-def launch(file: Path, *flags: str) -> Results:
+def launch(file: Path, *flags: str, root: Path | None = None) -> Results:
     """What basicsr/train.py does, in this process."""
-    opt = completed(file, *flags)
+    opt = completed(file, *flags, root=root)
     check_folders(opt["datasets"], opt.get("degradations"))
     with Run(opt) as run:
         loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start)
         return train(run, loader, build_val_loaders(opt["datasets"]))
+
+
+def weights(home: Path, label: str = "g", iteration: int | str = "latest") -> dict[str, Any]:
+    """What a network of a run was saved as."""
+    return torch.load(home / "models" / f"net_{label}_{iteration}.pth", weights_only=True)
+
+
+def assert_same(a: Any, b: Any) -> None:
+    """Equal to the bit, at any depth."""
+    assert type(a) is type(b)
+    if isinstance(a, dict):
+        assert list(a) == list(b)
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, list):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    else:
+        assert a == b
