@@ -13,11 +13,11 @@ from basicsr.data import build_dataset
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset
 
-from dcpt_data.degradation_dataset import locate
 from dcpt_data.errors import DataError
 from dcpt_data.forking import prepare_to_fork
+from dcpt_data.locating import Images, locate
 from dcpt_data.names import nearest
-from dcpt_data.options import LoaderOptions, SetOptions, pick
+from dcpt_data.options import LoaderOptions, ReadingOptions, pick
 from dcpt_data.sampling import Shard, ShuffledBatches
 
 
@@ -74,16 +74,20 @@ def build_val_loaders(datasets: dict[str, dict[str, Any]], rank: int = 0, world_
     return loaders
 
 
-def _image_sets(datasets: dict[str, dict[str, Any]]) -> Iterator[tuple[str, SetOptions]]:
+def image_sets_of(datasets: dict[str, dict[str, Any]]) -> Iterator[tuple[str, Images]]:
     for key, opt in datasets.items():
         kind: type[Dataset] = DATASET_REGISTRY.get(opt["type"])
         if hasattr(kind, "image_sets"):
+            backend = ReadingOptions(**pick(ReadingOptions, opt)).io_backend
             for name, options in kind.image_sets(opt).items():
-                yield f"datasets:{key}:{name}", options
+                try:
+                    yield f"datasets:{key}:{name}", locate(options, backend)
+                except ValueError as error:
+                    raise DataError(f"datasets:{key}:{name}: {error}") from error
 
 
 def check_folders(datasets: dict[str, dict[str, Any]], degradations: list[str] | None = None) -> None:
-    """Find every folder that the `datasets` section needs and that is not there.
+    """Find every folder and LMDB that the `datasets` section needs and that is not there.
 
     Args:
         datasets: The section.
@@ -91,28 +95,42 @@ def check_folders(datasets: dict[str, dict[str, Any]], degradations: list[str] |
 
     Raises:
         DataError: Naming all of them, the degradation and data set each is for, where that comes from, and the command
-            that makes a stand-in.
+            that makes the LMDB, or a stand-in of the data.
     """
-    missing: dict[Path, list[str]] = {}
-    for name, options in _image_sets(datasets):
-        try:
-            images = locate(options)
-        except ValueError as error:
-            raise DataError(f"{name}: {error}") from error
+    missing: dict[str, dict[Path, list[str]]] = {"folders of data": {}, "LMDBs": {}}
+    commands: list[str] = []
+    for name, images in image_sets_of(datasets):
         if degradations and images.degradation not in degradations:
-            raise DataError(
-                f"{name}: its degradation '{images.degradation}' is not among `degradations`"
-                f"{nearest(images.degradation, degradations)}"
-            )
-        for root in (images.root_gt, images.root_lq):
+            # A composite is listed as one class, or by its parts.
+            parts = images.degradation.split("+")
+            if unlisted := [part for part in parts if part not in degradations]:
+                part = f", nor is its part '{unlisted[0]}'" if len(parts) > 1 else ""
+                raise DataError(
+                    f"{name}: its degradation '{images.degradation}' is not among `degradations`{part}"
+                    f"{nearest(unlisted[0], degradations)}"
+                )
+        kind = "folders of data" if images.lmdb is None else "LMDBs"
+        for root in images.lmdb, images.root_gt, images.root_lq:
             reason = f"{images.degradation}: {images.about}"
-            if root is not None and not root.is_dir() and reason not in missing.setdefault(root, []):
-                missing[root].append(reason)
-    if missing:
-        lines = ["\n      ".join([f"  {root}", *reasons]) for root, reasons in missing.items()]
-        raise DataError(
-            f"{len(missing)} folders of data are missing:\n"
-            + "\n".join(lines)
-            + "\nPut the data there, set `path:datasets_root`, or make a stand-in from any photographs:\n"
-            "  python tools/synthesize.py --gt FOLDER_OF_PHOTOGRAPHS --setting 5d --out datasets"
-        )
+            if root is not None and not root.is_dir() and reason not in missing[kind].setdefault(root, []):
+                missing[kind][root].append(reason)
+                if images.lmdb is not None:
+                    commands.append(images.how_to_make_lmdb())
+    parts = []
+    for kind, roots in missing.items():
+        lines = ["\n      ".join([f"  {root}", *reasons]) for root, reasons in roots.items() if reasons]
+        if lines:
+            parts.append("\n".join([f"{len(lines)} {kind} are missing:", *lines, _advice(kind, commands)]))
+    if parts:
+        raise DataError("\n".join(parts))
+
+
+def _advice(kind: str, commands: list[str]) -> str:
+    if kind == "LMDBs":
+        how = "\n".join(f"  {command}" for command in dict.fromkeys(commands))
+        return f"Make them from the folders, or read the folders with io_backend: {{type: disk}}:\n{how}"
+    return (
+        "Bring published data there, set `path:datasets_root`, or make a stand-in from any photographs:\n"
+        "  python tools/prepare_data.py NAME --from UNPACKED_ARCHIVE --root datasets\n"
+        "  python tools/synthesize.py --gt FOLDER_OF_PHOTOGRAPHS --setting 5d --out datasets"
+    )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
+from dcpt_data.errors import DataError
+from dcpt_data.names import nearest
 from dcpt_data.pairing import Rule
 
 
@@ -15,8 +17,9 @@ class SetOptions:
     Attributes:
         source: Name in sources.yml; gives the defaults of everything below but `parameters`.
         degradation: The class label, and the degradation to synthesise where there is no `dataroot_lq`.
-        dataroot_gt: Folder of the ground truth.
-        dataroot_lq: Folder of the degraded images; none to synthesise them.
+        dataroot_gt: Folder of the ground truth, or an LMDB of it (a folder named `*.lmdb`).
+        dataroot_lq: The same of the degraded images; none to synthesise them.
+        lmdb: An LMDB of all images, made by tools/prepare_lmdb.py, instead of folders.
         pairing: How names are matched; see `dcpt_data.pairing`.
         parameters: Parameters of the synthesised degradation.
         datasets_root: Folder that sources lie in.
@@ -27,10 +30,28 @@ class SetOptions:
     degradation: str | None = None
     dataroot_gt: str | None = None
     dataroot_lq: str | None = None
+    lmdb: str | None = None
     pairing: Rule | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     datasets_root: str = "datasets"
     limit: int | None = None
+
+
+@dataclass(kw_only=True)
+class IOBackend:
+    """What a `source` is read from, named as BasicSR names it.
+
+    Attributes:
+        type: "disk" for the folders of sources.yml, "lmdb" for `lmdb/NAME.lmdb` below the same root, as
+            tools/prepare_lmdb.py makes it. Folders and LMDBs of one's own are told by their names instead.
+    """
+
+    type: Literal["disk", "lmdb"] = "disk"
+
+    def __post_init__(self) -> None:
+        known = get_args(get_type_hints(IOBackend)["type"])
+        if self.type not in known:
+            raise DataError(f"no io_backend of type '{self.type}'{nearest(self.type, known)}")
 
 
 @dataclass(kw_only=True)
@@ -45,6 +66,7 @@ class ReadingOptions:
         use_hflip: Flip horizontally at random.
         use_rot: Turn by multiples of 90 degrees at random.
         seed: Seed of all randomness in training; the option file's `manual_seed` by default.
+        io_backend: What sources are read from, in a mixture those of all its parts.
     """
 
     name: str = ""
@@ -54,6 +76,7 @@ class ReadingOptions:
     use_hflip: bool = True
     use_rot: bool = True
     seed: int = 0
+    io_backend: IOBackend = field(default_factory=IOBackend)
 
 
 @dataclass(kw_only=True)
@@ -74,5 +97,8 @@ class LoaderOptions:
 
 
 def pick(kind: type, options: dict[str, Any]) -> dict[str, Any]:
-    """The entries of `options` that are fields of the dataclass `kind`."""
-    return {f.name: options[f.name] for f in fields(kind) if f.name in options}
+    """The entries of `options` that are fields of the dataclass `kind`; a section becomes what its field declares."""
+    picked = {f.name: options[f.name] for f in fields(kind) if f.name in options}
+    if isinstance(picked.get("io_backend"), dict):
+        picked["io_backend"] = IOBackend(**picked["io_backend"])
+    return picked

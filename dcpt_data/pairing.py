@@ -12,17 +12,17 @@ A rule is one of
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Literal, NamedTuple, TypeGuard
 
 from dcpt_data.errors import DataError
-from dcpt_data.images import list_images
+from dcpt_data.images import list_names, stem
 
 Rule = Literal["same", "prefix"] | dict[str, str]
 
 
-def _gt_name_by(rule: Rule) -> Callable[[str], str | None]:
+def gt_name_by(rule: Rule) -> Callable[[str], str | None]:
     """A function from a degraded image's name to its ground truth's; None if the name does not fit the rule."""
     if rule == "same":
         return lambda name: name
@@ -67,14 +67,75 @@ def lq_name(rule: Rule, gt_name: str) -> str:
     return rule["lq"].format(*match.groups())
 
 
-def _by_name(root: Path) -> dict[str, Path]:
-    names: dict[str, Path] = {}
-    for path in list_images(root):
-        name = path.relative_to(root).with_suffix("").as_posix()
-        if name in names:
-            raise DataError(f"{names[name]} and {path.name} share one name, so pairs are ambiguous; remove one of them")
-        names[name] = path
-    return names
+class Matched(NamedTuple):
+    """Indices in `lq` and in `gt`, pair by pair, and of the images in `lq` that have no ground truth."""
+
+    lq: list[int]
+    gt: list[int]
+    unpaired: list[int]
+
+
+def match_names(
+    lq: Sequence[str], gt: Sequence[str], rule: Rule, root_lq: str, root_gt: str
+) -> tuple[list[int], list[int]]:
+    """Pair names, all of them.
+
+    Args:
+        lq: Names of the degraded images, with suffix, in the order of the pairs.
+        gt: Names of the ground truth, with suffix.
+        rule: See above.
+        root_lq: What `lq` lies in, for messages; if `root_gt` is the same, so are the images.
+        root_gt: What `gt` lies in.
+
+    Returns:
+        Indices in `lq` and in `gt`, pair by pair. Ground truth that no degraded image belongs to is left out.
+
+    Raises:
+        DataError: If a degraded image has no ground truth, or names are ambiguous.
+    """
+    matched = match_what_fits(lq, gt, rule, root_lq, root_gt)
+    if matched.unpaired or not matched.lq:
+        unpaired = [lq[index] for index in matched.unpaired]
+        shown = ", ".join(unpaired[:3]) + (", ..." if len(unpaired) > 3 else "")
+        raise DataError(
+            f"{root_lq}: {len(unpaired)} of {len(unpaired) + len(matched.lq)} images have no ground truth in {root_gt} "
+            f"by the pairing rule {rule!r} ({shown or 'no name fits the template'}); the ground truth is named like "
+            f"'{stem(gt[0])}'"
+        )
+    return matched.lq, matched.gt
+
+
+def match_what_fits(lq: Sequence[str], gt: Sequence[str], rule: Rule, root_lq: str, root_gt: str) -> Matched:
+    """Pair names, and find those that have no partner; arguments as of `match_names`.
+
+    Raises:
+        DataError: If names are ambiguous.
+    """
+    gt_name = gt_name_by(rule)
+    ground_truth = _by_stem(gt, root_gt)
+    matched = Matched([], [], [])
+    for index, name in enumerate(_by_stem(lq, root_lq)):
+        wanted = gt_name(name)
+        partner = None if wanted is None else ground_truth.get(wanted)
+        if root_lq == root_gt and (wanted is None or (partner is not None and gt[partner] == lq[index])):
+            continue  # the ground truth itself, found again in the shared folder
+        if partner is None:
+            matched.unpaired.append(index)
+        else:
+            matched.lq.append(index)
+            matched.gt.append(partner)
+    return matched
+
+
+def _by_stem(names: Sequence[str], root: str) -> dict[str, int]:
+    """Name without suffix -> index, in order."""
+    found: dict[str, int] = {}
+    for index, name in enumerate(names):
+        other = found.setdefault(stem(name), index)
+        if other != index:
+            first, second = Path(root, names[other]), Path(name).name
+            raise DataError(f"{first} and {second} share one name, so pairs are ambiguous; remove one of them")
+    return found
 
 
 def find_pairs(root_lq: Path, root_gt: Path, rule: Rule) -> list[tuple[Path, Path]]:
@@ -91,22 +152,7 @@ def find_pairs(root_lq: Path, root_gt: Path, rule: Rule) -> list[tuple[Path, Pat
     Raises:
         DataError: If a folder is missing or empty, a degraded image has no ground truth, or names are ambiguous.
     """
-    gt_name = _gt_name_by(rule)
-    ground_truth = _by_name(root_gt)
-    pairs, unpaired = [], []
-    for name, path in _by_name(root_lq).items():
-        wanted = gt_name(name)
-        if root_lq == root_gt and (wanted is None or ground_truth.get(wanted) == path):
-            continue  # the ground truth itself, found again in the shared folder
-        if wanted in ground_truth:
-            pairs.append((path, ground_truth[wanted]))
-        else:
-            unpaired.append(path.relative_to(root_lq).as_posix())
-    if unpaired or not pairs:
-        shown = ", ".join(unpaired[:3]) + (", ..." if len(unpaired) > 3 else "")
-        raise DataError(
-            f"{root_lq}: {len(unpaired)} of {len(unpaired) + len(pairs)} images have no ground truth in {root_gt} by "
-            f"the pairing rule {rule!r} ({shown or 'no name fits the template'}); the ground truth is named like "
-            f"'{next(iter(ground_truth))}'"
-        )
-    return pairs
+    lq = list_names(root_lq)
+    gt = lq if root_lq == root_gt else list_names(root_gt)
+    found = zip(*match_names(lq, gt, rule, str(root_lq), str(root_gt)), strict=True)
+    return [(root_lq / lq[i], root_gt / gt[j]) for i, j in found]

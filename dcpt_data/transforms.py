@@ -1,10 +1,10 @@
-"""Cropping and flipping that treat all images of a sample alike; pixels keep their type."""
+"""Cropping, padding and flipping that treat all images of a sample alike; pixels keep their type."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dcpt_data.errors import DataError
+from dcpt_data.images import Window
 
 
 def pad_to(images: list[np.ndarray], size: int) -> list[np.ndarray]:
@@ -16,17 +16,11 @@ def pad_to(images: list[np.ndarray], size: int) -> list[np.ndarray]:
     return [np.pad(image, ((0, down), (0, right), (0, 0)), mode="reflect") for image in images]
 
 
-def random_crop(images: list[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Cut one random size x size window out of all images (views, not copies).
-
-    Raises:
-        DataError: If an image is smaller than the window.
-    """
-    height, width = images[0].shape[:2]
-    if height < size or width < size:
-        raise DataError(f"an image of {height} x {width} pixels is smaller than the crop of {size}")
-    top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
-    return [image[top : top + size, left : left + size] for image in images]
+def random_window(height: int, width: int, size: int, rng: np.random.Generator) -> Window:
+    """A random size x size window of an image; of a side that is shorter, all of it (see `pad_to`)."""
+    top = int(rng.integers(max(height - size, 0) + 1))
+    left = int(rng.integers(max(width - size, 0) + 1))
+    return Window(top, left, min(size, height), min(size, width))
 
 
 def random_flip(images: list[np.ndarray], rng: np.random.Generator, flip: bool, rotate: bool) -> list[np.ndarray]:

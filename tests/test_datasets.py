@@ -273,7 +273,7 @@ def test_parameters_of_pairs_are_refused(pairs):
         ({"degradation": "nois", "dataroot_gt": "."}, "did you mean 'noise'"),
         ({"degradation": "noise", "dataroot_gt": ".", "parameters": {"sigm": 5}}, "did you mean 'sigma'"),
         ({"degradation": "noise", "dataroot_gt": ".", "parameters": {"sigma": 999}}, r"sigma must lie in [0, 255]"),
-        ({"degradation": "snow", "dataroot_gt": "."}, "give `dataroot_lq` for pairs"),
+        ({"degradation": "underwater", "dataroot_gt": "."}, "give `dataroot_lq` for pairs"),
         ({"degradation": "noise"}, "needs a `source`, or `degradation` and `dataroot_gt`"),
         ({"dataroot_gt": "."}, "needs a `source`, or `degradation` and `dataroot_gt`"),
     ],
@@ -284,8 +284,8 @@ def test_what_is_not_known_is_told_with_the_nearest_name(options, words):
 
 
 def test_pairs_may_be_of_a_degradation_that_cannot_be_synthesised(pairs):
-    dataset = DegradationDataset(section(**{**pairs.options, "degradation": "snow"}))
-    assert dataset[0]["degradation"] == "snow"
+    dataset = DegradationDataset(section(**{**pairs.options, "degradation": "underwater"}))
+    assert dataset[0]["degradation"] == "underwater"
 
 
 # Sources

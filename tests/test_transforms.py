@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dcpt_data.errors import DataError
-from dcpt_data.transforms import pad_to, random_crop, random_flip
+from dcpt_data.transforms import pad_to, random_flip, random_window
 
 
 def positions(height, width):
@@ -21,6 +20,10 @@ def sample(height=12, width=17):
     return [gt, gt.astype(np.uint16) * 257]
 
 
+def cut(image, window):
+    return image[window.top : window.top + window.height, window.left : window.left + window.width]
+
+
 def assert_alike(images):
     first, second = images
     assert first.dtype == np.uint8 and second.dtype == np.uint16
@@ -30,40 +33,36 @@ def assert_alike(images):
 @pytest.mark.parametrize("seed", range(10))
 def test_all_images_of_a_sample_are_treated_alike(seed):
     rng = np.random.default_rng(seed)
-    images = random_flip(random_crop(pad_to(sample(), 14), 14, rng), rng, flip=True, rotate=True)
+    window = random_window(12, 17, 14, rng)
+    images = random_flip(pad_to([cut(image, window) for image in sample()], 14), rng, flip=True, rotate=True)
     assert images[0].shape == (14, 14, 3)
     assert_alike(images)
 
 
-def test_a_crop_is_one_window_of_the_image_without_a_copy():
-    images = sample()
-    cropped = random_crop(images, 5, np.random.default_rng(3))
-    top, left = cropped[0][0, 0, :2]
-    for whole, part in zip(images, cropped, strict=True):
-        np.testing.assert_array_equal(part, whole[top : top + 5, left : left + 5])
-        assert np.shares_memory(part, whole)
-
-
 def test_every_window_occurs_equally_often():
     rng = np.random.default_rng(0)
-    image = positions(6, 7)
-    corners = [tuple(random_crop([image], 4, rng)[0][0, 0, :2].tolist()) for _ in range(2400)]
-    expected = {(top, left) for top in range(3) for left in range(4)}
-    assert set(corners) == expected
+    windows = [random_window(6, 7, 4, rng) for _ in range(2400)]
+    expected = {(top, left, 4, 4) for top in range(3) for left in range(4)}
+    assert set(windows) == expected
     # 200 of each on average, with a standard deviation of 14.
-    assert all(130 < corners.count(corner) < 270 for corner in expected)
+    assert all(130 < windows.count(window) < 270 for window in expected)
 
 
 @pytest.mark.parametrize("shape", [(6, 6), (6, 9), (9, 6)])
-def test_a_crop_may_be_as_large_as_the_image(shape):
-    cropped = random_crop([positions(*shape)], 6, np.random.default_rng(0))[0]
-    assert cropped.shape == (6, 6, 3)
+def test_a_window_may_be_as_large_as_the_image(shape):
+    window = random_window(*shape, 6, np.random.default_rng(0))
+    assert cut(positions(*shape), window).shape == (6, 6, 3)
 
 
-@pytest.mark.parametrize("shape", [(5, 9), (9, 5)])
-def test_a_crop_larger_than_the_image_is_refused(shape):
-    with pytest.raises(DataError, match=f"{shape[0]} x {shape[1]} pixels is smaller than the crop of 6"):
-        random_crop([positions(*shape)], 6, np.random.default_rng(0))
+@pytest.mark.parametrize("shape", [(5, 9), (9, 5), (5, 4)])
+def test_of_an_image_that_is_smaller_the_window_has_what_there_is(shape):
+    window = random_window(*shape, 6, np.random.default_rng(0))
+    cropped = cut(positions(*shape), window)
+    assert cropped.shape[:2] == (min(6, shape[0]), min(6, shape[1]))
+    # The same pixels as of the padded image's window, which is what a padded crop is of.
+    (padded,) = pad_to([positions(*shape)], 6)
+    rows, columns = slice(window.top, window.top + 6), slice(window.left, window.left + 6)
+    np.testing.assert_array_equal(pad_to([cropped], 6)[0], padded[rows, columns])
 
 
 def orientations(flip, rotate, draws):

@@ -7,7 +7,6 @@ import contextlib
 import io
 import shutil
 import tempfile
-import time
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+
 from benchmarks.timing import Call, Comparison, in_turns
 from dcpt_data import DegradationDataset
 from dcpt_data.degradations import DEGRADATIONS, degrade
@@ -44,7 +44,7 @@ NAMES, ENTRIES, SHARED = 100_000, 72_135, 2_061  # the latter two are those of R
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--pairs", type=int, metavar="N", help="pairs of 720p (default: 12, with --full 60)")
+    parser.add_argument("--pairs", type=int, metavar="N", help="pairs of 720p (default: 20, with --full 60)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that make LMDBs (default: 2)")
 
 
@@ -54,9 +54,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     cv2.setNumThreads(1)
     try:
         with tempfile.TemporaryDirectory(prefix="dcpt_benchmark_") as folder:
-            files = _Files(Path(folder), arguments.pairs or (60 if arguments.full else 12), arguments.workers)
+            files = _Files(Path(folder), arguments.pairs or (60 if arguments.full else 20), arguments.workers)
             tables = [
-                making(files, arguments.repeats),
+                making(files, min(3, arguments.repeats)),
                 reading(files, arguments.repeats),
                 large_sets(files.folder, arguments.repeats),
                 synthesis(arguments.repeats, arguments.seed),
@@ -124,7 +124,7 @@ def making(files: _Files, repeats: int) -> dict[str, Any]:
     """The time to make LMDBs of the same files."""
     calls: dict[str, Call] = {ENGINE_MAKING: files.make_as_basicsr_does}
     calls |= {form: partial(files.make, form) for form in FORMS}
-    found = _each(in_turns(calls, repeats), dict.fromkeys(calls, 2 * files.count))
+    found = _each(in_turns(calls, repeats, warmup=0), dict.fromkeys(calls, 2 * files.count))
     rows = []
     for label in calls:
         row = {"what": label if label == ENGINE_MAKING else f"ours, {label}", "ms an image": 1e3 * found.median(label)}
@@ -153,7 +153,7 @@ def reading(files: _Files, repeats: int) -> dict[str, Any]:
         **{f"ours, LMDB, {form}": DegradationDataset({**section, "lmdb": str(files.make(form))}) for form in FORMS},
     }
     raw = "ours, LMDB, raw"
-    counts = {label: 2000 if label == raw else 10 for label in sets}
+    counts = {label: 4000 if label == raw else 20 for label in sets}
     calls = {label: partial(_read, dataset, counts[label], files.count) for label, dataset in sets.items()}
     found = _each(in_turns(calls, repeats), counts)
     rows = []
