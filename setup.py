@@ -20,7 +20,7 @@ setup(
     license="Apache-2.0",
     packages=["dcpt_arch", "dcpt_models", "dcpt_data", "dcpt_data.degradations"],
     py_modules=["dcpt_compat"],
-    package_data={"dcpt_models": ["published/*.yml"], "dcpt_data": ["*.yml"]},
+    package_data={"dcpt_models": ["published/*.yml", "report/*"], "dcpt_data": ["*.yml"]},
     # basicsr 1.4.2 is a source distribution that does not build on 3.13; torch no longer ships for 3.9.
     python_requires=">=3.10,<3.13",
     install_requires=[
@@ -31,12 +31,14 @@ setup(
         "mmcv-lite>=2.2.0",
         "opencv-python>=4.8",
         "lmdb>=1.4",
+        "pillow>=10.0",
         "safetensors>=0.4",
         "scipy>=1.10",
         "scikit-image>=0.22",
         "addict>=2.4",
         "yapf>=0.40",
         "pyyaml>=6.0",
+        "tifffile>=2023.8",
         "tqdm>=4.65",
     ],
     extras_require={

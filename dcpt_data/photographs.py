@@ -14,10 +14,10 @@ from dcpt_data.images import write_image
 LARGEST = 640  # pixels; larger photographs are reduced, so that reading them does not hold up a small demo
 
 TRAIN: dict[str, Callable[[], np.ndarray]] = {
-    **{name: getattr(data, name) for name in ("astronaut", "brick", "camera", "coins", "grass", "gravel", "rocket")},
+    **{name: getattr(data, name) for name in ("brick", "camera", "chelsea", "coins", "grass", "gravel", "rocket")},
     "motorcycle": lambda: data.stereo_motorcycle()[0],
 }
-TEST: dict[str, Callable[[], np.ndarray]] = {name: getattr(data, name) for name in ("chelsea", "coffee")}
+TEST: dict[str, Callable[[], np.ndarray]] = {name: getattr(data, name) for name in ("astronaut", "coffee")}
 
 
 def load(photograph: Callable[[], np.ndarray]) -> np.ndarray:

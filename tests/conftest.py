@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
+import torch
+from commands import Commands
 
 from dcpt_data.images import write_image
 from dcpt_data.photographs import TEST, load
+
+# Tests run in several processes, each of which starts others; all of them computing on all cores would make every one
+# wait for the others most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +53,11 @@ def crop_folder(crops: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathF
     for name, image in crops.items():
         write_image(folder / f"{name}.png", image)
     return folder
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Starts commands as a user would, in processes of their own."""
+    started = Commands(tmp_path_factory.mktemp("commands"))
+    yield started
+    started.close()

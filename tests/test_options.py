@@ -93,12 +93,13 @@ def test_relative_paths_are_found_here_first_then_in_the_repository(
     options["datasets"] = {
         "train": {**options["datasets"]["train"], "sets": {"a": {"degradation": "rain", "dataroot_gt": "both"}}},
         "val_b": {"name": "b", "type": "DegradationDataset", "degradation": "rain", "dataroot_gt": "only"},
+        "val_c": {"name": "c", "type": "DegradationDataset", "lmdb": "only"},
     }
     file = write(options, root)
     monkeypatch.chdir(here)
     opt = completed(file)
     assert opt["datasets"]["train"]["sets"]["a"]["dataroot_gt"] == str(here / "both")
-    assert opt["datasets"]["val_b"]["dataroot_gt"] == str(root / "only")
+    assert opt["datasets"]["val_b"]["dataroot_gt"] == opt["datasets"]["val_c"]["lmdb"] == str(root / "only")
 
 
 def test_debug_is_what_it_is_in_basicsr(photographs: Path, tmp_path: Path) -> None:
