@@ -8,9 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dcpt_arch.channel_products import product_by_image, similarities, spread
+from dcpt_arch.gates import gelu_gate
 from dcpt_arch.layers import LayerNorm2d
+from dcpt_arch.products import pointwise
 
 LayerNormKind = Literal["with_bias", "bias_free"]
+# The least norm that queries and keys are divided by, as published.
+EPS = 1e-12
 
 
 class ChannelNorm(nn.Module):
@@ -28,6 +33,10 @@ class ChannelNorm(nn.Module):
 
 class TransposedAttention(nn.Module):
     """Multi-Dconv head transposed attention (Section 3.1, Eq. 1): attention between channels, not between pixels.
+
+    Computed in another order than it is written there, which passes over the pixels fewer times: queries and keys are
+    multiplied as they are, and what their norms would have divided are the few products; the attention is multiplied
+    with the weights of `project_out`, which makes one matrix for each image of what were two products of all pixels.
 
     Args:
         channels: Channels of input and output.
@@ -47,13 +56,16 @@ class TransposedAttention(nn.Module):
         self.project_out = nn.Conv2d(channels, channels, 1, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        n, c, h, w = x.shape
-        qkv = self.qkv_dwconv(self.qkv(x))
-        q, k, v = qkv.reshape(n, 3, self.heads, c // self.heads, h * w).unbind(1)
-        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-        logits = q @ k.transpose(-2, -1) * self.temperature
+        c = x.shape[1]
+        q, k, v = spread(x, self.qkv, self.qkv_dwconv, groups=3)
+        # float32 from here on: there is one number for each pair of channels alone.
+        products, *squares = similarities(q, k, self.heads)
+        q_scale, k_scale = (square.clamp_min(EPS**2).rsqrt() for square in squares)
+        logits = products * q_scale.unsqueeze(-1) * k_scale.unsqueeze(-2) * self.temperature
         attention = F.relu(logits) if self.relu else logits.softmax(dim=-1)
-        return self.project_out((attention @ v).reshape(n, c, h, w))
+        # heads x C x c, by N x heads x c x c
+        weight = self.project_out.weight.view(c, self.heads, -1).transpose(0, 1) @ attention
+        return product_by_image(v, weight.transpose(1, 2).flatten(2), self.project_out.bias)
 
 
 class GatedFeedForward(nn.Module):
@@ -67,8 +79,10 @@ class GatedFeedForward(nn.Module):
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        a, b = self.dwconv(self.project_in(x)).chunk(2, dim=1)
-        return self.project_out(F.gelu(a) * b)
+        y = gelu_gate(*spread(x, self.project_in, self.dwconv, groups=2, fill=True))
+        zeros = y.shape[1] - self.project_out.in_channels
+        weight = F.pad(self.project_out.weight, (0, 0, 0, 0, 0, zeros)) if zeros else self.project_out.weight
+        return pointwise(y, weight, self.project_out.bias)
 
 
 class TransformerBlock(nn.Module):

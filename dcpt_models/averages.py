@@ -9,31 +9,37 @@ import torch.distributed as dist
 
 
 class Averages:
-    """Sums of named scalars on the device they live on."""
+    """Means of named scalars on the device they live on; values that are NaN or infinite are left out."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, torch.Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._sums: dict[str, torch.Tensor] = {}  # name -> sum and number of the values
 
     def add(self, values: Mapping[str, torch.Tensor]) -> None:
         """Observe scalars."""
         for name, value in values.items():
             value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def finite(self) -> bool:
-        """Whether all sums are finite, on this process."""
-        return all(bool(value.isfinite()) for value in self._sums.values())
+            finite = value.isfinite()
+            entry = torch.stack([torch.where(finite, value, 0), finite.float()])
+            self._sums[name] = self._sums[name] + entry if name in self._sums else entry
 
     def read(self, world_size: int, device: torch.device) -> dict[str, float]:
-        """The mean of each name since the last reading, over all processes, which must all call; then start anew."""
+        """The mean of each name since the last reading, over all processes, which must all call; then start anew.
+
+        A name of which no value was finite has the mean NaN.
+        """
         if not self._sums:
             return {}
-        means = torch.stack([value / self._counts[name] for name, value in self._sums.items()]).to(device)
+        sums = torch.stack(list(self._sums.values())).to(device)
         if world_size > 1:
-            dist.all_reduce(means)
-            means /= world_size
-        result = dict(zip(self._sums, means.tolist(), strict=True))
-        self._sums, self._counts = {}, {}
-        return result
+            dist.all_reduce(sums)
+        means = dict(zip(self._sums, (sums[:, 0] / sums[:, 1]).tolist(), strict=True))
+        self._sums = {}
+        return means
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """What this process has observed since the last reading."""
+        return {name: entry.tolist() for name, entry in self._sums.items()}
+
+    def load_state_dict(self, state: Mapping[str, list[float]], device: torch.device) -> None:
+        """Go on from `state_dict`."""
+        self._sums = {name: torch.tensor(entry, device=device) for name, entry in state.items()}

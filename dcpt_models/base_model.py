@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,12 +17,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dcpt_arch.checkpoints import CheckpointError, read_checkpoint
 from dcpt_models.averages import Averages
+from dcpt_models.changes import changes
 from dcpt_models.checkpointing import save_atomically
 from dcpt_models.ema import MovingAverage
+from dcpt_models.guard import Guard
 from dcpt_models.initialisation import Scope, initialise
-from dcpt_models.learning_rate import LearningRates, build_optimizer
+from dcpt_models.labels import class_indices, multi_hot
+from dcpt_models.learning_rate import LearningRates, build_optimizer, load_optimizer
+from dcpt_models.option_check import Problem
 from dcpt_models.option_files import OptionError
-from dcpt_models.validation import Best, Results, validate
+from dcpt_models.processes import gather
+from dcpt_models.updates import Precision, Updates, split
+from dcpt_models.validation import Best, Records, Results, validate
 
 Losses = dict[str, torch.Tensor]
 Batch = dict[str, Any]
@@ -34,11 +40,19 @@ class TrainOptions:
 
     Attributes:
         total_iter: Iterations of the whole run.
-        optim_g: Optimiser of the restoration network: `type` in torch.optim, and its arguments.
+        optim_g: Optimiser of the restoration network: `type` in torch.optim, and its arguments. Fused, where there is a
+            fused one and the section does not say otherwise.
         scheduler: Learning-rate scheduler of all optimisers; none for constant rates.
         warmup_iter: Iterations over which the learning rates rise from 0.
         ema_decay: Share of the moving average of each trained network's weights that stays each iteration; 0 for none.
         grad_clip: Largest norm of each network's gradient; none for no clipping.
+        accumulate: Parts that each process's batch is split into, one after the other in memory, for one update.
+        precision: What convolutions and matrix products compute in while training ("bf16", "fp16" with a loss scale);
+            weights, updates and validation are fp32.
+        compile: Whether networks are compiled (torch.compile) for training.
+        channels_last: Whether channels lie last in memory, which is fastest for these networks.
+        tf32: Whether GPUs compute fp32 products in TF32; by default as PyTorch does: convolutions only.
+        max_bad_steps: The run stops after so many iterations in a row with NaN or infinity in losses or gradients.
         pixel_opt: The pixel loss: `type` in the engine's loss registry, and its arguments.
     """
 
@@ -48,6 +62,12 @@ class TrainOptions:
     warmup_iter: int = -1
     ema_decay: float = 0.0
     grad_clip: float | None = None
+    accumulate: int = 1
+    precision: Precision = "fp32"
+    compile: bool = False
+    channels_last: bool = True
+    tf32: bool | None = None
+    max_bad_steps: int = 10
     pixel_opt: dict[str, Any] = field(default_factory=lambda: {"type": "L1Loss"})
 
 
@@ -61,6 +81,19 @@ class DegradationModel(BaseModel):
     """
 
     TrainOptions: ClassVar[type] = TrainOptions
+    multi_label: ClassVar[bool] = False  # whether an image can have several of the classes
+
+    @classmethod
+    def train_option(cls, options: dict[str, Any], name: str) -> Any:
+        """What the `train` section of an option file says, or what `TrainOptions` declares for when it says nothing."""
+        declared = next(option for option in fields(cls.TrainOptions) if option.name == name)
+        default = declared.default if declared.default_factory is MISSING else declared.default_factory()
+        return (options.get("train") or {}).get(name, default)
+
+    @classmethod
+    def problems(cls, options: dict[str, Any], is_train: bool) -> list[Problem]:
+        """What does not go with this method in an option file whose keys and types are right."""
+        return []
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
@@ -70,6 +103,8 @@ class DegradationModel(BaseModel):
         self.averages: dict[str, MovingAverage] = {}
         self.best = Best()
         self.validated = -1  # the last iteration that was validated
+        channels_last = self.train_option(opt, "channels_last")
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.build_networks()
         for label, network in self.networks.items():
             self._load_pretrained(label, network)
@@ -83,7 +118,7 @@ class DegradationModel(BaseModel):
         self.net_g = self.add_network("g", self.opt["network_g"])
 
     def add_network(self, label: str, section: dict[str, Any]) -> nn.Module:
-        """Build a network and put it on the device under its label; returns it, ready for DistributedDataParallel.
+        """Build a network and put it on the device under its label; returns it.
 
         Raises:
             OptionError: If the network refuses its arguments.
@@ -92,8 +127,7 @@ class DegradationModel(BaseModel):
             network = build_network(section)
         except ValueError as error:
             raise OptionError(f"key 'network_{label}': {error}") from error
-        # Convolutions and the layer normalisation between them are fastest with the channels last in memory.
-        self.networks[label] = network.to(self.device).to(memory_format=torch.channels_last)
+        self.networks[label] = network.to(self.device).to(memory_format=self.memory_format)
         count = sum(p.numel() for p in network.parameters())
         self.logger.info(f"net_{label}: {type(network).__name__}, {count:,} parameters")
         return self.networks[label]
@@ -119,27 +153,46 @@ class DegradationModel(BaseModel):
             self.averages = {label: MovingAverage(self.networks[label], train["ema_decay"]) for label in self.trained}
         self.rates = LearningRates(self.optimizers, train.get("scheduler"), train.get("warmup_iter", -1))
         self.observed = Averages()
+        self.guard = Guard()
+        self.updates = Updates(
+            {label: self.networks[label] for label in self.trained},
+            self.optimizers,
+            self.device,
+            *(self.train_option(self.opt, name) for name in ("precision", "accumulate", "grad_clip")),
+        )
         for label, network in self.networks.items():
-            network.train(label in self.trained)
-            if self.opt["dist"] and label in self.trained:
-                setattr(self, f"net_{label}", self._distribute(network))
+            # A network without an optimiser is frozen: in eval mode, and without gradients of its weights.
+            network.train(label in self.trained).requires_grad_(label in self.trained)
+            setattr(self, f"net_{label}", self._wrapped(label))
 
     def partial_updates(self) -> bool:
-        """Whether an update can leave some parameters without gradient, which DistributedDataParallel must know."""
+        """Whether an update can leave some parameters without gradient; see `Updates`."""
         return False
 
-    def _distribute(self, network: nn.Module) -> nn.Module:
-        devices = [torch.cuda.current_device()] if self.device.type == "cuda" else None
-        return DistributedDataParallel(
-            network, device_ids=devices, broadcast_buffers=False, find_unused_parameters=self.partial_updates()
-        )
+    def _wrapped(self, label: str) -> nn.Module:
+        """What training calls for a network; `networks` has it bare, for saving, averaging and validation."""
+        network = self.networks[label]
+        if self.opt["dist"] and label in self.trained:
+            if self.partial_updates():
+                self.updates.averaged_over = self.opt["world_size"]
+            else:
+                devices = [torch.cuda.current_device()] if self.device.type == "cuda" else None
+                network = DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+                self.updates.replicas.append(network)
+        compiled: Any = torch.compile(network) if self.train_option(self.opt, "compile") else network
+        return compiled
 
     # --- training -----------------------------------------------------------------------------------------------------
 
     def feed_data(self, data: Batch) -> None:
         """Take a batch; see the class."""
+        self.batch = data
+        self._take(data)
+
+    def _take(self, data: Batch) -> None:
+        """Make a batch, or a part of one, what losses are of."""
         self.lq, self.gt = (
-            data[key].to(self.device, non_blocking=True, memory_format=torch.channels_last) for key in ("lq", "gt")
+            data[key].to(self.device, non_blocking=True, memory_format=self.memory_format) for key in ("lq", "gt")
         )
         self.names: list[str] = data["degradation"]
 
@@ -149,32 +202,48 @@ class DegradationModel(BaseModel):
         Raises:
             ValueError: If the batch has a degradation that is not listed there.
         """
-        unknown = sorted(set(self.names) - set(self.degradations))
-        if unknown:
-            raise ValueError(
-                f"the data has the degradation '{unknown[0]}', which `degradations` does not list: {self.degradations}"
-            )
-        return torch.tensor([self.degradations.index(name) for name in self.names], device=self.device)
+        return self._on_device(class_indices(self.names, self.degradations))
+
+    def multi_hot(self) -> torch.Tensor:
+        """The batch's degradations as N x classes of 0 and 1: "haze+rain" has both of these classes.
+
+        Raises:
+            ValueError: If the batch has a degradation with a part that is not listed there.
+        """
+        return self._on_device(multi_hot(self.names, self.degradations))
+
+    def _on_device(self, values: list[Any]) -> torch.Tensor:
+        # Copied without waiting for what the device is still computing.
+        return torch.tensor(values).to(self.device, non_blocking=True)
 
     def loss_steps(self) -> Iterator[Losses]:
         """Yield the named losses of each update of one iteration; their sum is minimised."""
         raise NotImplementedError
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """One iteration: an update for each dict of losses."""
-        for losses in self.loss_steps():
-            for optimizer in self.optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            total = torch.stack(list(losses.values())).sum()
-            total.backward()
-            if clip := self.opt["train"].get("grad_clip"):
-                for label in self.trained:
-                    nn.utils.clip_grad_norm_(self.networks[label].parameters(), clip)
-            for optimizer in self.optimizers:
-                optimizer.step()
-            self.observed.add(losses)
+        """One iteration: an update for each dict of losses, of gradients summed over the parts of the batch."""
+        self.updates.begin()
+        parts = split(self.batch, self.updates.accumulate)
+        steps = [self.loss_steps() for _ in parts]
+        while self._sum_gradients(parts, steps):
+            norms = self.updates.apply()
+            self.observed.add({f"grad_norm_{label}": norm for label, norm in norms.items()})
         for average in self.averages.values():
             average.update()
+        self.guard.note(current_iter, self.updates.outcome(), self.batch.get("lq_path", []))
+
+    def _sum_gradients(self, parts: list[Batch], steps: list[Iterator[Losses]]) -> bool:
+        """Compute the gradients of the next update; False if the iteration has no more."""
+        for number, (part, step) in enumerate(zip(parts, steps, strict=True), 1):
+            if len(parts) > 1:
+                self._take(part)
+            with self.updates.forward(last=number == len(parts)):
+                losses = next(step, None)
+                if losses is None:
+                    return False
+                self.updates.backward(losses)
+            self.observed.add(losses)
+        return True
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the learning rates of an iteration, before it; the warm-up is the option file's."""
@@ -184,9 +253,10 @@ class DegradationModel(BaseModel):
         """The learning rate of each trained network."""
         return [rates[0] for rates in self.rates.current()]
 
-    def losses_are_finite(self) -> bool:
-        """Whether no loss since the last log line was NaN or infinite, on this process."""
-        return self.observed.finite()
+    def weights_are_finite(self) -> bool:
+        """Whether no weight of a trained network is NaN or infinite."""
+        tensors = [t for label in self.trained for t in self.networks[label].state_dict().values()]
+        return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
     def get_current_log(self) -> dict[str, float]:
         """Means of losses and accuracy since the last call, over all processes (all must call)."""
@@ -198,19 +268,38 @@ class DegradationModel(BaseModel):
         """The network that is validated: the moving average if there is one."""
         return self.averages[label].network if label in self.averages else self.networks[label]
 
-    def restore(self) -> torch.Tensor:
-        """The image whose PSNR against `gt` is validated."""
-        return self.evaluated("g")(self.lq)
+    def predict(self, image: bool) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """What is validated of a batch.
 
-    def classify(self) -> torch.Tensor | None:
-        """The logits whose accuracy is validated; None for methods without a classifier."""
-        return None
+        Args:
+            image: Whether the image is asked for.
+
+        Returns:
+            The image whose PSNR against `gt` is validated, or None if it is not asked for; and the logits whose
+            accuracy is validated, or None for methods without a classifier.
+        """
+        return self.evaluated("g")(self.lq) if image else None, None
+
+    def target(self) -> torch.Tensor:
+        """What the logits are to say: class indices, N; or 0 and 1 for each class, N x classes (`multi_label`)."""
+        return self.class_indices()
+
+    def rightly_classified(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Whether each row of logits says what it should, one bool a row."""
+        return logits.argmax(1) == target
 
     def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
         """Validate on one loader, as BasicSR calls it."""
         self.validate([dataloader], current_iter, tb_logger, save_img)
 
-    def validate(self, loaders: list[Any], current_iter: Any, tb_logger: Any = None, save_img: bool = False) -> Results:
+    def validate(
+        self,
+        loaders: list[Any],
+        current_iter: Any,
+        tb_logger: Any = None,
+        save_img: bool = False,
+        records: Records | None = None,
+    ) -> Results:
         """Validate on all loaders; logs, writes to TensorBoard, keeps the best values.
 
         Args:
@@ -218,6 +307,7 @@ class DegradationModel(BaseModel):
             current_iter: For logs and file names.
             tb_logger: A TensorBoard writer, or None.
             save_img: Whether restored images are saved.
+            records: Where the values of each image are kept, and looked up before it is measured.
 
         Returns:
             Set -> metric -> value, and the plain mean of the sets under "average".
@@ -226,7 +316,7 @@ class DegradationModel(BaseModel):
         for network in modes:
             network.eval()
         try:
-            results = validate(self, loaders, current_iter, tb_logger, save_img)
+            results = validate(self, loaders, current_iter, tb_logger, save_img, records)
         finally:
             for network, training in modes.items():
                 network.train(training)
@@ -235,42 +325,68 @@ class DegradationModel(BaseModel):
 
     # --- saving and resuming ------------------------------------------------------------------------------------------
 
-    def save(self, epoch: int, current_iter: int) -> None:
-        """Write the networks, then the training state that makes them a checkpoint; on the first process only.
+    def save(self, epoch: int, current_iter: int, alone: bool = False) -> None:
+        """Write the networks, then the training state that makes them a checkpoint; all processes must call.
+
+        Args:
+            epoch: For the state.
+            current_iter: For the state and the names of the files.
+            alone: Whether this process writes, and no other one calls; otherwise the first one does. What the others
+                have observed since the last log line is then not saved.
 
         Raises:
             OSError: If a file cannot be written. Earlier checkpoints are intact.
         """
-        if self.opt["rank"] != 0:
-            return
-        self._save_networks(current_iter)
-        self.save_state(epoch, current_iter)
+        observed = self.observed.state_dict()
+        self._observed = [observed] if alone else gather(observed)
+        if self.opt["rank"] == 0 or alone:
+            self._files = self._save_networks(current_iter)
+            self._save_state(epoch, current_iter)
 
     def save_state(self, epoch: int, current_iter: int) -> None:
         """Write the training state alone, again after a validation has changed the best values; see `save`."""
-        if self.opt["rank"] != 0:
-            return
+        if self.opt["rank"] == 0:
+            self._save_state(epoch, current_iter)
+
+    def _save_state(self, epoch: int, current_iter: int) -> None:
         state = {
             "epoch": epoch,
             "iter": current_iter,
+            "files": self._files,
+            "options": self.options_of_run(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": self.rates.state_dict(),
             "best": self.best.records,
             "validated": self.validated,
+            "observed": self._observed,
+            "bad_in_a_row": self.guard.in_a_row,
+            "loss_scale": self.updates.scale.state_dict() if self.updates.scale else None,
         }
         save_atomically(state, Path(self.opt["path"]["training_states"], f"{current_iter}.state"))
 
-    def save_latest(self) -> None:
-        """Write the networks of a finished run as `net_*_latest.pth`, which later option files name."""
-        if self.opt["rank"] == 0:
-            self._save_networks("latest")
+    def options_of_run(self) -> dict[str, Any]:
+        """The options as the files say them, and the number of processes."""
+        return {**self.opt["resolved"], "processes": self.opt["world_size"]}
 
-    def _save_networks(self, iteration: int | str) -> None:
+    def save_networks(self, name: str) -> None:
+        """Write the networks as `net_*_NAME.pth`: "latest" for those of a finished run, "best" for the best ones."""
+        if self.opt["rank"] == 0:
+            self._save_networks(name)
+
+    def _save_networks(self, iteration: int | str) -> dict[str, str]:
+        """Write the networks; returns the digest of each file, by name."""
+        digests = {}
         for label, network in self.networks.items():
-            content = {"params": _on_cpu(network.state_dict())}
+            content = {"params": _on_cpu(network.state_dict()), **self.notes(label)}
             if label in self.averages:
                 content["params_ema"] = _on_cpu(self.averages[label].network.state_dict())
-            save_atomically(content, self._network_file(label, iteration))
+            file = self._network_file(label, iteration)
+            digests[file.name] = save_atomically(content, file)
+        return digests
+
+    def notes(self, label: str) -> dict[str, Any]:
+        """Plain values that are saved beside the weights of a network, for they cannot be told from those."""
+        return {}
 
     def _network_file(self, label: str, iteration: int | str, folder: Path | None = None) -> Path:
         return Path(folder or self.opt["path"]["models"], f"net_{label}_{iteration}.pth")
@@ -278,7 +394,8 @@ class DegradationModel(BaseModel):
     def resume_training(self, resume_state: dict[str, Any], models: Path | None = None) -> None:
         """Go on from a training state and the networks saved with it.
 
-        What the optimisers and schedulers had is theirs again, whatever the options say now.
+        What the optimisers and schedulers had is theirs again, whatever the options say now. What has changed in the
+        options is logged.
 
         Args:
             resume_state: The state.
@@ -287,6 +404,9 @@ class DegradationModel(BaseModel):
         Raises:
             CheckpointError: If a network's file is missing, damaged or another network's, or the state does not fit.
         """
+        for change in changes(resume_state["options"], self.options_of_run()):
+            self.logger.warning(f"Changed since the checkpoint: {change}")
+        self._check_optimizers(resume_state["options"]["train"])
         for label, network in self.networks.items():
             file = self._network_file(label, resume_state["iter"], models)
             initialise(network, file, "params")
@@ -294,13 +414,25 @@ class DegradationModel(BaseModel):
                 content = read_checkpoint(file)
                 key = "params_ema" if "params_ema" in content else "params"
                 initialise(self.averages[label].network, file, key)
-        if len(resume_state["optimizers"]) != len(self.optimizers):
-            saved, wanted = len(resume_state["optimizers"]), len(self.optimizers)
-            raise CheckpointError(f"the training state is of {saved} optimisers, the options ask for {wanted}")
         for optimizer, state in zip(self.optimizers, resume_state["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
+            load_optimizer(optimizer, state)
         self.rates.load_state_dict(resume_state["schedulers"])
         self.best.records, self.validated = resume_state["best"], resume_state["validated"]
+        self.guard.in_a_row = resume_state["bad_in_a_row"]
+        if self.updates.scale and resume_state["loss_scale"]:
+            self.updates.scale.load_state_dict(resume_state["loss_scale"])
+        if len(resume_state["observed"]) == self.opt["world_size"]:
+            self.observed.load_state_dict(resume_state["observed"][self.opt["rank"]], self.device)
+
+    def _check_optimizers(self, saved: dict[str, Any]) -> None:
+        train = self.opt["train"]
+        for key in sorted({key for section in (saved, train) for key in section if key.startswith("optim_")}):
+            before, now = (section[key]["type"] if section.get(key) else "none" for section in (saved, train))
+            if before != now:
+                raise CheckpointError(
+                    f"key 'train:{key}': the training state is of {before}, the options ask for {now}; go on with "
+                    f"{before}, or start a new run from its weights (path:pretrain_network_g)"
+                )
 
 
 def build_pixel_loss(section: dict[str, Any]) -> nn.Module:

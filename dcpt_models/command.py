@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dcpt_arch.checkpoints import CheckpointError
 from dcpt_models.option_files import OptionError
 from dcpt_models.processes import stop_processes
-from dcpt_models.training import Stopped
+from dcpt_models.stopping import RunError, Stopped
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -27,7 +27,7 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
         main()
     except OptionError as error:
         return _end(error, WRONG_USAGE)
-    except (CheckpointError, FloatingPointError, OSError) as error:
+    except (CheckpointError, FloatingPointError, OSError, RunError) as error:
         return _end(error, FAILED)
     except failures as error:
         return _end(error, FAILED)

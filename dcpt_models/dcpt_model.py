@@ -24,11 +24,14 @@ class DCPTTrainOptions(ClassifyingTrainOptions):
         optim_dc: Optimiser of the classifier; needed unless `stages` has no classification.
         schedule: "alternate" makes an update for each stage, "joint" one of their sum.
         stages: The stages of an iteration, in this order; one may be left out (the ablation of Table 12).
+        global_residual: Whether the generation stage uses the input that the network adds to its output. With it, a
+            head that gives zero reproduces every image; without, the features must hold the image.
     """
 
     optim_dc: dict[str, Any] | None = None
     schedule: Literal["alternate", "joint"] = "alternate"
     stages: list[Stage] = field(default_factory=lambda: ["generation", "classification"])
+    global_residual: bool = True
 
 
 @MODEL_REGISTRY.register()
@@ -75,7 +78,12 @@ class DCPTModel(ClassifyingModel):
 
     def generation_losses(self) -> Losses:
         """L_pix: input and target are both the clean image."""
-        return {"l_pix": self.cri_pix(self.net_g(self.gt), self.gt)}
+        return {"l_pix": self.cri_pix(self.generated(self.net_g), self.gt)}
+
+    def generated(self, net_g: torch.nn.Module) -> torch.Tensor:
+        """What the generation stage makes of the clean image."""
+        image: torch.Tensor = net_g(self.gt)
+        return image if self.train_option(self.opt, "global_residual") else image - self.gt
 
     def classification_losses(self) -> Losses:
         """L_cls: the classifier sees the features of the degraded image, never the image."""
@@ -92,4 +100,4 @@ class DCPTModel(ClassifyingModel):
     def predict(self, image: bool) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         net_g = self.evaluated("g")
         logits = self.evaluated("dc")(net_g(self.lq, features="only")) if "dc" in self.networks else None
-        return net_g(self.gt) if image else None, logits
+        return self.generated(net_g) if image else None, logits

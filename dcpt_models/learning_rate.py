@@ -12,8 +12,15 @@ from torch.optim import lr_scheduler as torch_schedulers
 
 from dcpt_models.option_files import nearest
 
+# Optimisers with a fused form on CPUs and on GPUs, in all versions of PyTorch that are supported.
+FUSED = ("Adam", "AdamW", "SGD")
+# Arguments of optimisers that decide how they compute, not what.
+IMPLEMENTATION = ("fused", "foreach", "capturable")
 # Names that option files of BasicSR and of NAFNet use for what PyTorch or the engine call otherwise.
 SCHEDULER_ALIASES = {"MultiStepLR": "MultiStepRestartLR", "TrueCosineAnnealingLR": "CosineAnnealingLR"}
+
+# Schedulers made of functions or of other schedulers, which no option file can give.
+OF_FUNCTIONS = ("LambdaLR", "MultiplicativeLR", "SequentialLR")
 
 
 def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
@@ -38,7 +45,7 @@ def scheduler_class(name: str) -> type:
         n: c
         for module in (torch_schedulers, engine_schedulers)
         for n, c in vars(module).items()
-        if n.endswith("LR") and isinstance(c, type)
+        if n.endswith("LR") and n not in OF_FUNCTIONS and isinstance(c, type)
     }
     wanted = SCHEDULER_ALIASES.get(name, name)
     if wanted not in known:
@@ -47,9 +54,26 @@ def scheduler_class(name: str) -> type:
 
 
 def build_optimizer(parameters: Iterable[torch.nn.Parameter], opt: dict[str, Any]) -> torch.optim.Optimizer:
-    """Build `torch.optim.<type>` from an `optim_*` section."""
+    """Build `torch.optim.<type>` from an `optim_*` section, fused if it can be and the section chooses nothing else."""
     arguments = dict(opt)
-    return optimizer_class(arguments.pop("type"))(list(parameters), **arguments)
+    name = arguments.pop("type")
+    if name in FUSED and not {"fused", "foreach", "capturable", "differentiable"} & set(arguments):
+        arguments["fused"] = True
+    return optimizer_class(name)(list(parameters), **arguments)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Go on from an optimiser's saved state; how it is computed, and the layout in memory, are those of now."""
+    groups = [
+        {**saved, **{key: now[key] for key in IMPLEMENTATION if key in now}}
+        for saved, now in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            # A fused optimiser reads all tensors of a parameter in one order, and so would mix up their entries.
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 class LearningRates:

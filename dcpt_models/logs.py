@@ -1,4 +1,4 @@
-"""The text log and TensorBoard events of a run."""
+"""The text log and the curves of a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import basicsr.utils.logger as engine_logger
 
 from dcpt_models.option_files import OptionError
+from dcpt_models.scalars import Scalars
 
 LOGGER = "basicsr"
 
@@ -39,16 +40,20 @@ def start_logger(file: Path | None, rank: int = 0) -> logging.Logger:
     return logger
 
 
-def start_event_writer(opt: dict[str, Any]) -> Any:
-    """A TensorBoard writer (mirrored to Weights & Biases if asked for), or None.
+def start_scalars(opt: dict[str, Any], start: int) -> Scalars | None:
+    """What takes the curves of a run: metrics.csv, TensorBoard and Weights & Biases; None but on the first process.
+
+    Args:
+        opt: Completed options.
+        start: Iterations already done; TensorBoard drops what an interrupted run has written beyond them.
 
     Raises:
         OptionError: If wandb is asked for without TensorBoard, or is not installed.
     """
-    logger_opt = opt["logger"]
-    wandb_opt = logger_opt.get("wandb") or {}
     if opt["rank"] != 0:
         return None
+    folder, logger_opt = Path(opt["path"]["experiments_root"]), opt["logger"]
+    wandb_opt = logger_opt.get("wandb") or {}
     if wandb_opt.get("project"):
         if not logger_opt.get("use_tb_logger"):
             raise OptionError("logger:wandb mirrors TensorBoard; set logger:use_tb_logger to true")
@@ -64,8 +69,9 @@ def start_event_writer(opt: dict[str, Any]) -> Any:
             config=opt,
             sync_tensorboard=True,
         )
-    if not logger_opt.get("use_tb_logger"):
-        return None
-    from torch.utils.tensorboard import SummaryWriter
+    writer = None
+    if logger_opt.get("use_tb_logger"):
+        from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(log_dir=str(Path(opt["path"]["experiments_root"], "tb_logger")))
+        writer = SummaryWriter(log_dir=str(folder / "tb_logger"), purge_step=start + 1)
+    return Scalars(folder / "metrics.csv", writer)

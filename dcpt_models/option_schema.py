@@ -10,12 +10,12 @@ from basicsr.utils.registry import (
     ARCH_REGISTRY,
     DATASET_REGISTRY,
     LOSS_REGISTRY,
-    METRIC_REGISTRY,
     MODEL_REGISTRY,
     Registry,
 )
 
 from dcpt_models.learning_rate import optimizer_class, scheduler_class
+from dcpt_models.metrics import find_metric
 from dcpt_models.option_check import Declaration, Problem, check_mapping, declared_by, raise_problems
 from dcpt_models.option_files import Options, nearest
 
@@ -61,7 +61,7 @@ class ValOptions:
         save_img: Whether restored images are saved.
         rounded: Whether images are rounded to 8 bit before they are measured (the 5D protocol); otherwise floats.
         measure_input: Whether the degraded images are measured too, as `input_psnr` and so on.
-        metrics: Name -> `type` in the engine's metric registry, its arguments, and `better` ("higher" or "lower").
+        metrics: Name -> `type` (see dcpt_models/metrics.py), its arguments, and `better` ("higher" or "lower").
     """
 
     val_freq: int = 5000
@@ -87,12 +87,16 @@ class LoggerOptions:
     Attributes:
         print_freq: Iterations between log lines.
         save_checkpoint_freq: Iterations between checkpoints.
+        keep_last: Keep so many of the last checkpoints and remove older ones; none to keep all.
+        keep_best: Metric of `val`, or "accuracy", whose best networks are kept as net_*_best.pth.
         use_tb_logger: Whether TensorBoard events are written, to `tb_logger` in the run's folder.
         wandb: Send them to Weights & Biases too.
     """
 
     print_freq: int = 100
     save_checkpoint_freq: int = 5000
+    keep_last: int | None = None
+    keep_best: str | None = None
     use_tb_logger: bool = False
     wandb: WandbOptions | None = None
 
@@ -112,10 +116,17 @@ class TableOptions:
 
 @dataclass
 class DistOptions:
-    """The `dist_params` section: the backend ("nccl" on GPUs, "gloo" on CPUs by default) and Slurm's port."""
+    """The `dist_params` section.
+
+    Attributes:
+        backend: By default "nccl" on GPUs and "gloo" on CPUs.
+        port: Port of the first process under Slurm.
+        timeout: Seconds that a process waits for the others before it ends.
+    """
 
     backend: Literal["nccl", "gloo"] | None = None
     port: int = 29500
+    timeout: int = 1800
 
 
 @dataclass
@@ -152,6 +163,7 @@ class FileOptions:
 LEAST: dict[str, float] = {
     **dict.fromkeys(("total_iter", "print_freq", "save_checkpoint_freq", "val_freq", "gt_size"), 1),
     **dict.fromkeys(("batch_size_per_gpu", "repeat_ratio", "limit"), 1),
+    **dict.fromkeys(("accumulate", "max_bad_steps", "keep_last", "timeout"), 1),
     **dict.fromkeys(("manual_seed", "seed", "num_worker_per_gpu", "num_gpu", "lr", "weight_decay", "ema_decay"), 0),
 }
 
@@ -212,7 +224,7 @@ def _check_typed(
 
 def _check_datasets(datasets: Any) -> list[Problem]:
     problems: list[Problem] = []
-    names: dict[str, str] = {"average": "the table", "accuracy by class": "the table"}
+    names: dict[str, str] = {"average": "the table", "accuracy by class": "the table", "average precision": "the table"}
     for key, section in datasets.items() if isinstance(datasets, dict) else ():
         phase = str(key).split("_")[0]
         if key != "train" and phase not in ("val", "test"):
@@ -245,10 +257,13 @@ def _check_dataset(key: str, section: Any) -> list[Problem]:
     return check_mapping(section, declared_by(kind.Options, skip=("phase", "scale")), path)
 
 
-def _check_train(section: dict[str, Any], model: Any) -> list[Problem]:
+def _check_train(section: dict[str, Any], model: Any, is_train: bool) -> list[Problem]:
     if not hasattr(model, "TrainOptions"):
         return []
-    problems = check_mapping(section, declared_by(model.TrainOptions), ("train",))
+    declared = declared_by(model.TrainOptions)
+    if not is_train:  # a test may say no more than what its method needs for testing
+        declared = Declaration(declared.annotations)
+    problems = check_mapping(section, declared, ("train",))
     for key, value in section.items():
         if key.startswith("optim_"):
             problems += _check_typed(value, ("train", key), optimizer_class, ("params",))
@@ -283,18 +298,19 @@ def check_options(options: Options, is_train: bool) -> None:
     problems += _check_numbers(values)
     if is_train:
         problems += _needs_of_training(values, model)
+    elif isinstance(values.get("train"), dict):
+        problems += _check_train(values["train"], model, is_train=False)
     val = values.get("val")
     metrics = val.get("metrics") if isinstance(val, dict) else None
     for name, section in (metrics if isinstance(metrics, dict) else {}).items():
         better = {"better": Literal["higher", "lower"]}
         path = ("val", "metrics", name)
-        problems += _check_typed(section, path, _find(METRIC_REGISTRY), ("img", "img2"), better, closed=True)
-    if model is not None:
-        problems += [
-            Problem((key,), f"is needed by {values['model_type']}")
-            for key in getattr(model, "needs", ())
-            if not values.get(key)
-        ]
+        given = ("images", "target", "img", "img2")
+        problems += _check_typed(section, path, find_metric, given, better, closed=True)
+    if not problems and is_train:
+        problems += _check_together(values)
+    if not problems and model is not None and hasattr(model, "problems"):
+        problems += model.problems(values, is_train)
     raise_problems(_distinct(problems), options)
 
 
@@ -303,9 +319,27 @@ def _needs_of_training(values: dict[str, Any], model: Any) -> list[Problem]:
     if not isinstance(values.get("train"), dict):
         problems.append(Problem(("train",), "is needed for training"))
     elif model is not None:
-        problems += _check_train(values["train"], model)
+        problems += _check_train(values["train"], model, is_train=True)
     if not isinstance(values.get("datasets"), dict) or "train" not in values["datasets"]:
         problems.append(Problem(("datasets",), "has no `train` data set"))
+    return problems
+
+
+def _check_together(values: dict[str, Any]) -> list[Problem]:
+    """What does not go together for training, whatever the method."""
+    problems = []
+    parts, batch = values["train"].get("accumulate", 1), values["datasets"]["train"].get("batch_size_per_gpu", 1)
+    if batch % parts:
+        even = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
+        problems.append(Problem(("train", "accumulate"), f"must divide batch_size_per_gpu, {batch}: {even}"))
+    best = (values.get("logger") or {}).get("keep_best")
+    known = [*((values.get("val") or {}).get("metrics") or {}), *(["accuracy"] if values.get("network_dc") else [])]
+    if best is not None and best not in known:
+        problems.append(
+            Problem(("logger", "keep_best"), f"'{best}' is not measured in validation{nearest(best, known)}")
+        )
+    elif best is not None and len(values["datasets"]) == 1:
+        problems.append(Problem(("logger", "keep_best"), "needs a validation set: datasets:val_NAME"))
     return problems
 
 

@@ -1,4 +1,4 @@
-"""The folder of a training run: made, archived or gone on with, never overwritten."""
+"""The folder of a training run: made, archived or gone on with, never overwritten, never shared."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch.distributed as dist
-
 from dcpt_arch.checkpoints import CheckpointError, read_checkpoint
-from dcpt_models.checkpointing import newest_state, saved_iterations
-from dcpt_models.logs import start_event_writer, start_logger
+from dcpt_models.checkpointing import newest_state, read_state, remove_partial, saved_iterations
+from dcpt_models.lock import FolderLock
+from dcpt_models.logs import start_logger, start_scalars
 from dcpt_models.option_files import OptionError, dump_options
+from dcpt_models.processes import from_first
+from dcpt_models.scalars import HEADER, keep_lines
 
 
 class Run:
@@ -28,55 +29,71 @@ class Run:
         resume_state: The training state to go on from, or None.
         resume_models: The folder of the networks saved with it.
         start: Iterations already done.
+        events: What takes the run's curves, as TensorBoard's writer does; None but on the first process.
 
     Raises:
-        OptionError: If the folder holds checkpoints and the run was not told to go on with them.
-        CheckpointError: If `resume_state` cannot be read.
+        OptionError: If the folder holds checkpoints and the run was not told to go on with them, or newer ones than the
+            one to go on from, or if another run is writing into it.
+        CheckpointError: If the state to go on from cannot be read, or is not of a complete checkpoint.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.opt = opt
         self.folder = Path(opt["path"]["experiments_root"])
+        self.states, self.models = Path(opt["path"]["training_states"]), Path(opt["path"]["models"])
         self.rank, self.world_size = opt["rank"], opt["world_size"]
-        self.resume_state, state_file = self._find_state()
-        self.resume_models = state_file.parent.parent / "models" if state_file else None
-        self.start: int = self.resume_state["iter"] if self.resume_state else 0
-        moved = self._make_folder() if self.rank == 0 else None
-        if opt["dist"]:
-            dist.barrier()
-        stamp = time.strftime("%Y%m%d_%H%M%S")
-        self.logger = start_logger(self.folder / f"train_{opt['name']}_{stamp}.log", self.rank)
-        if moved:
-            self.logger.info(f"What was in that folder was moved to {moved}")
-        self.logger.info(f"Run '{opt['name']}' in {self.folder}")
-        self.events = start_event_writer(opt)
+        self.resume_state: dict[str, Any] | None = None
+        self.resume_models: Path | None = None
+        self._lock: FolderLock | None = None
+        given = None if opt["auto_resume"] else opt["path"]["resume_state"]
+        if given:
+            self._go_on_from(Path(given))
+        try:
+            moved = from_first(self._make_folder)
+            stamp = time.strftime("%Y%m%d_%H%M%S")
+            self.logger = start_logger(self.folder / f"train_{opt['name']}_{stamp}.log", self.rank)
+            if moved:
+                self.logger.info(f"What was in that folder was moved to {moved}")
+            self.logger.info(f"Run '{opt['name']}' in {self.folder}")
+            if opt["auto_resume"] and (newest := from_first(self._newest)):
+                self._go_on_from(newest)
+            self.start: int = self.resume_state["iter"] if self.resume_state else 0
+            if self.rank == 0:
+                self._forget_what_comes_again()
+            self.events = start_scalars(opt, self.start)
+        except Exception:
+            self._unlock()
+            raise
 
-    def _find_state(self) -> tuple[dict[str, Any] | None, Path | None]:
-        states = Path(self.opt["path"]["training_states"])
-        if self.opt["auto_resume"]:
-            found = newest_state(states)
-            if found is None and saved_iterations(states):
-                raise CheckpointError(f"{states}: no training state can be read; remove the folder to start anew")
-            return (found[1], found[0]) if found else (None, None)
-        if self.opt["path"]["resume_state"]:
-            file = Path(self.opt["path"]["resume_state"])
-            return read_checkpoint(file), file
-        return None, None
+    def _go_on_from(self, file: Path) -> None:
+        self.resume_models = file.parent.parent / "models"
+        # The first process has made sure already that an automatically found one is complete.
+        complete = self.opt["auto_resume"]
+        self.resume_state = read_checkpoint(file) if complete else read_state(file, self.resume_models)
+
+    def _newest(self) -> Path | None:
+        found = newest_state(self.states, self.models)
+        if found is None and saved_iterations(self.states):
+            raise CheckpointError(f"{self.states}: no checkpoint is complete; remove the folder to start anew")
+        return found[0] if found else None
 
     def _make_folder(self) -> Path | None:
-        """Make the folder and archive the options in it; returns where an earlier run's folder was moved, if it was."""
+        """Make the folder, lock it and archive the options in it; returns where what was in it was moved, if it was."""
         moved = None
-        goes_on_here = self.opt["auto_resume"] or self.resume_models == Path(self.opt["path"]["models"])
-        if self.folder.exists() and not goes_on_here:
-            if any(self.folder.glob("models/*")) and not self.opt["debug"]:
-                raise OptionError(
-                    f"{self.folder} holds the checkpoints of an earlier run. Add --auto_resume to go on with it, "
-                    "choose another name (--force_yml name=NAME), or remove the folder"
-                )
-            moved = self.folder.with_name(f"{self.folder.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
-            self.folder.rename(moved)
+        goes_on_here = self.opt["auto_resume"] or self.resume_models == self.models
+        if self.folder.exists():
+            self._lock = FolderLock(self.folder)
+            if not goes_on_here:
+                self._refuse_checkpoints()
+                moved = self.folder.with_name(f"{self.folder.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
+                self.folder.rename(moved)
+                self._unlock()
         for key in ("experiments_root", "models", "training_states", "visualization"):
             Path(self.opt["path"][key]).mkdir(parents=True, exist_ok=True)
+        self._lock = self._lock or FolderLock(self.folder)
+        if self.resume_state and goes_on_here:
+            self._refuse_newer(self.resume_state["iter"])
+        remove_partial(self.models, self.states)
         header = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{shlex.join(sys.argv)}"
         archive = self.folder / Path(self.opt["option_file"]).name
         if archive.exists():  # of the run that this one goes on with
@@ -84,11 +101,45 @@ class Run:
         dump_options(self.opt["resolved"], archive, header)
         return moved
 
+    def _refuse_checkpoints(self) -> None:
+        if any(self.folder.glob("models/*")) and not self.opt["debug"]:
+            raise OptionError(
+                f"{self.folder} holds the checkpoints of an earlier run. Add --auto_resume to go on with it, "
+                "choose another name (--force_yml name=NAME), or remove the folder"
+            )
+
+    def _refuse_newer(self, iteration: int) -> None:
+        newer = [saved for saved in saved_iterations(self.states) if saved > iteration]
+        if newer:
+            raise OptionError(
+                f"{self.folder} holds checkpoints after iteration {iteration}, up to {newer[0]}, which --auto_resume "
+                "would later take for this run's. Remove their training states to go back, or choose another name "
+                "(--force_yml name=NAME)"
+            )
+
+    def _forget_what_comes_again(self) -> None:
+        """Remove from the records what an interrupted run has written after the state to go on from."""
+        validated = self.resume_state["validated"] if self.resume_state else -1
+        keep_lines(self.folder / "validation.jsonl", lambda line: json.loads(line)["iteration"] <= validated)
+
+        def keep(row: str) -> bool:
+            iteration, name, _ = row.split(",", 2)
+            return iteration == HEADER[0] or int(iteration) <= (
+                validated if name.startswith("metrics/") else self.start
+            )
+
+        keep_lines(self.folder / "metrics.csv", keep)
+
     def record(self, iteration: int, results: dict[str, dict[str, float]]) -> None:
         """Append the results of a validation to validation.jsonl."""
         if self.rank == 0:
             with (self.folder / "validation.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"iteration": iteration, "results": results}) + "\n")
+
+    def _unlock(self) -> None:
+        if self._lock:
+            self._lock.close()
+        self._lock = None
 
     def __enter__(self) -> Run:
         return self
@@ -96,3 +147,4 @@ class Run:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.events:
             self.events.close()
+        self._unlock()

@@ -17,10 +17,16 @@ from dcpt_models.processes import start_processes
 DEBUG_FREQ = 8
 
 
-def argument_parser(description: str) -> argparse.ArgumentParser:
-    """The command line that BasicSR's users know."""
+def argument_parser(description: str, several: bool = False) -> argparse.ArgumentParser:
+    """The command line that BasicSR's users know.
+
+    Args:
+        description: What --help begins with.
+        several: Whether -opt takes several files.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-opt", required=True, metavar="FILE", help="option file (YAML)")
+    files: dict[str, Any] = {"nargs": "+", "help": "option files (YAML)"} if several else {"help": "option file (YAML)"}
+    parser.add_argument("-opt", required=True, metavar="FILE", **files)
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm"], default="none", help="how processes were started"
     )
@@ -61,6 +67,17 @@ def load_options(arguments: argparse.Namespace, root: Path, is_train: bool) -> d
     options = read_options(file, arguments.force_yml)
     check_options(options, is_train)
     return complete(options, arguments, root, is_train)
+
+
+def datasets_of(file: str, root: Path) -> dict[str, Any]:
+    """The `datasets` section of an option file, completed as for a run, but on a machine without GPU too.
+
+    Raises:
+        OptionError: See `check_options`.
+    """
+    arguments = argument_parser("").parse_args(["-opt", file, "--force_yml", "num_gpu=0"])
+    is_train = "train" in read_options(_find_file(file, root)).values.get("datasets", {})
+    return load_options(arguments, root, is_train)["datasets"]
 
 
 def _find_file(given: str, root: Path) -> Path:
@@ -130,6 +147,8 @@ def _complete_dataset(key: str, section: dict[str, Any], opt: dict[str, Any], ro
     section = _resolve_roots(section, root)
     section.update(phase=key.split("_")[0], scale=opt.get("scale", 1))
     section.setdefault("name", key)
+    if key == "train":
+        section.setdefault("pin_memory", opt["num_gpu"] > 0)
     if hasattr(kind, "Options"):
         declared = declared_by(kind.Options).annotations
         given = {"seed": opt["manual_seed"], "datasets_root": opt["path"]["datasets_root"]}
@@ -138,12 +157,12 @@ def _complete_dataset(key: str, section: dict[str, Any], opt: dict[str, Any], ro
 
 
 def _resolve_roots(section: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Make every `dataroot_*` and `datasets_root` in a section, at any depth, absolute."""
+    """Make every `dataroot_*`, `datasets_root` and `lmdb` in a section, at any depth, absolute."""
     return {
         key: _resolve_roots(value, root)
         if isinstance(value, dict)
         else resolve(value, root)
-        if isinstance(value, str) and (key.startswith("dataroot") or key == "datasets_root")
+        if isinstance(value, str) and (key.startswith("dataroot") or key in ("datasets_root", "lmdb"))
         else value
         for key, value in section.items()
     }

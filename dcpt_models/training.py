@@ -2,64 +2,23 @@
 
 from __future__ import annotations
 
-import datetime
-import math
-import resource
-import signal
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from basicsr.models import build_model
 
 from dcpt_models.base_model import DegradationModel
+from dcpt_models.checkpointing import remove_old
+from dcpt_models.processes import lost_contact
+from dcpt_models.progress import Progress
 from dcpt_models.run import Run
+from dcpt_models.stopping import Batches, Interruptible, RunError, Stopped, stop_on_signals
 from dcpt_models.validation import Results
 
 # Iterations after which several processes ask each other whether one was told to stop: seldom enough to cost nothing,
 # often enough for the grace time of torchrun and of schedulers.
 AGREEMENT_FREQ = 5
-
-
-class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to stop, and did so in good order
-    """The run was asked to stop (Ctrl-C, SIGTERM); its state is saved."""
-
-
-class StopRequest:
-    """Whether somebody has asked the run to stop."""
-
-    def __init__(self) -> None:
-        self.made = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.made:  # asked twice: at once
-            raise KeyboardInterrupt
-        self.made = True
-
-    def agreed(self, world_size: int, device: torch.device) -> bool:
-        """Whether any process was asked; all must call."""
-        if world_size == 1:
-            return self.made
-        flag = torch.tensor([float(self.made)], device=device)
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag.item())
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request that the loop honours after the iteration."""
-    request = StopRequest()
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
@@ -75,160 +34,185 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
 
     Raises:
         Stopped: If the run was asked to stop. Its state is saved.
-        FloatingPointError: If a loss is not finite.
+        FloatingPointError: If too many iterations in a row made no update, or weights are not finite.
         OSError: If a checkpoint cannot be written.
+        RunError: If a worker or another process has ended.
     """
-    opt, logger = run.opt, run.logger
+    opt = run.opt
+    _set_tf32(opt["train"].get("tf32"))
     # Networks start alike on every process, whatever else has drawn random numbers before.
     torch.manual_seed(opt["manual_seed"])
     model: DegradationModel = build_model(opt)
     if run.resume_state and run.resume_models:
         model.resume_training(run.resume_state, run.resume_models)
-        logger.info(f"Going on from iteration {run.start}")
-    total, val = opt["train"]["total_iter"], opt["val"]
-    _log_plan(run, train_loader, total)
-    results: Results = {}
-
-    def validation_is_due(iteration: int) -> bool:
-        regular = val["val_first"] if iteration == 0 else iteration % val["val_freq"] == 0 or iteration == total
-        return bool(val_loaders) and regular and model.validated < iteration
-
-    def epoch(iteration: int) -> int:
-        return iteration * train_loader.batch_sampler.batch_size * run.world_size // len(train_loader.dataset)
-
-    def save(iteration: int) -> None:
-        logger.info(f"Saving checkpoint {iteration}")
-        model.save(epoch(iteration), iteration)
-        progress.saved = iteration
-
-    def rescue(iteration: int) -> None:
-        """Lose nothing to an error that is not the network's."""
-        if iteration > max(run.start, progress.saved) and model.losses_are_finite():
-            save(iteration)
-            logger.error(f"The state after iteration {iteration} is saved; --auto_resume goes on from it")
-
-    def validate(iteration: int) -> Results:
-        with progress.paused():
-            try:
-                found = model.validate(val_loaders, iteration, run.events, val["save_img"])
-            except Exception:
-                rescue(iteration)
-                raise
-        run.record(iteration, found)
-        return found
-
-    progress = Progress(run, model, total)
-    # A resumed run makes up for a validation that it was interrupted in.
-    if validation_is_due(run.start):
-        results = validate(run.start)
-    batches = iter(train_loader)
-    with stop_on_signals() as stop:
-        for iteration in range(run.start + 1, total + 1):
-            try:
-                batch = progress.wait_for(batches)
-            except Exception:
-                rescue(iteration - 1)
-                raise
-            # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
-            torch.manual_seed((opt["manual_seed"] * 1_000_003 + iteration) * run.world_size + run.rank)
-            model.update_learning_rate(iteration)
-            model.feed_data(batch)
-            model.optimize_parameters(iteration)
-            last = iteration == total
-            asking = run.world_size == 1 or iteration % AGREEMENT_FREQ == 0
-            stopping = asking and stop.agreed(run.world_size, model.device)
-            saving = iteration % opt["logger"]["save_checkpoint_freq"] == 0 or last or stopping
-            if saving or iteration % opt["logger"]["print_freq"] == 0:
-                progress.report(iteration)  # which also makes sure that no weights are saved after a loss became NaN
-            if saving:
-                with progress.paused():
-                    save(iteration)
-            if stopping and not last:
-                raise Stopped(f"Stopped after iteration {iteration} of {total}; the state is saved in {run.folder}")
-            if validation_is_due(iteration):
-                results = validate(iteration)
-                if saving:
-                    model.save_state(epoch(iteration), iteration)
-    model.save_latest()
-    logger.info(f"Done: {total} iterations. Networks: {opt['path']['models']}")
-    return results
+        run.logger.info(f"Going on from iteration {run.start}")
+    loop = _Loop(run, model, train_loader, val_loaders)
+    try:
+        return loop.run_to_the_end()
+    except RuntimeError as error:
+        if not lost_contact(error):
+            raise
+        raise RunError(
+            f"process {run.rank} of {run.world_size} has lost contact with the others ({str(error).splitlines()[0]}): "
+            "one of them has ended, as its own output says, or does not answer within dist_params:timeout. "
+            f"The last checkpoint is of iteration {loop.saved}; go on with --auto_resume"
+        ) from error
 
 
-def _log_plan(run: Run, loader: Any, total: int) -> None:
-    batch = loader.batch_sampler.batch_size * run.world_size
-    run.logger.info(
-        f"{len(loader.dataset)} training samples an epoch, {batch} an iteration ({run.world_size} processes), "
-        f"{total} iterations = {total * batch / len(loader.dataset):.1f} epochs"
-    )
-    if hasattr(loader.dataset, "counts"):
-        counts = loader.dataset.counts()
-        shares = ", ".join(f"{name} {n} ({n / sum(counts.values()):.0%})" for name, n in counts.items())
-        run.logger.info(f"Samples of an epoch by degradation: {shares}")
+def _set_tf32(allowed: bool | None) -> None:
+    if allowed is not None:
+        torch.set_float32_matmul_precision("high" if allowed else "highest")
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
-class Progress:
-    """Log lines and TensorBoard scalars: losses, learning rates, speed, time left, memory."""
-
-    def __init__(self, run: Run, model: DegradationModel, total: int) -> None:
-        self.run, self.model, self.total = run, model, total
-        self.begun = self.since = time.perf_counter()
-        self.waited = 0.0
-        self.last = run.start
-        self.saved = -1  # the last iteration with a checkpoint
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave the time of validating and saving out of speed and time left."""
-        before = time.perf_counter()
-        yield
-        away = time.perf_counter() - before
-        self.begun += away
-        self.since += away
-
-    def wait_for(self, batches: Iterator[Any]) -> Any:
-        """The next batch; the time until it is there counts as waiting for data."""
-        before = time.perf_counter()
-        batch = next(batches)
-        self.waited += time.perf_counter() - before
-        return batch
-
-    def report(self, iteration: int) -> None:
-        """Log what happened since the last line; all processes must call."""
-        losses = self.model.get_current_log()
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            raise FloatingPointError(
-                f"{', '.join(bad)} became NaN or infinite before iteration {iteration}; earlier checkpoints are sound. "
-                "Set train:grad_clip and go on with --auto_resume, or start anew with a lower learning rate"
-            )
-        now = time.perf_counter()
-        done = iteration - self.last
-        speed = done / (now - self.since)
-        left = (self.total - iteration) * (now - self.begun) / (iteration - self.run.start)
-        wait = self.waited / (now - self.since)
-        rates = self.model.get_current_learning_rate()
-        scalars = {
-            **{f"losses/{name}" if name.startswith("l_") else f"train/{name}": v for name, v in losses.items()},
-            **{f"lr/net_{label}": rate for label, rate in zip(self.model.trained, rates, strict=True)},
-            "speed/iterations_per_s": speed,
-            "speed/data_wait_share": wait,
-            "memory/peak_gib": _peak_memory(self.model.device),
-        }
-        if self.run.events:
-            for name, value in scalars.items():
-                self.run.events.add_scalar(name, value, iteration)
-        shown = " ".join(f"{name} {value:.4e}" for name, value in losses.items())
-        self.run.logger.info(
-            f"[{iteration}/{self.total}, eta {datetime.timedelta(seconds=int(left))}] {shown} "
-            f"lr {' '.join(f'{rate:.2e}' for rate in rates)} {speed:.2f} it/s, data {wait:.0%}, "
-            f"memory {scalars['memory/peak_gib']:.2f} GiB"
-        )
-        self.since, self.waited, self.last = now, 0.0, iteration
-
-
-def _peak_memory(device: torch.device) -> float:
-    """Peak memory in GiB: of the GPU, or of the process."""
+def _seed(seed: int, device: torch.device) -> None:
+    """What torch.manual_seed does, for one device; for those not in use it would look up the whole stack each time."""
+    torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    unit = 1 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+        torch.cuda.manual_seed(seed)
+
+
+class _Loop:
+    """The iterations of a run, with what is due between them."""
+
+    def __init__(self, run: Run, model: DegradationModel, train_loader: Any, val_loaders: list[Any]) -> None:
+        self.run, self.model, self.logger, self.opt = run, model, run.logger, run.opt
+        self.train_loader, self.val_loaders = train_loader, val_loaders
+        self.total: int = self.opt["train"]["total_iter"]
+        self.batch: int = train_loader.batch_sampler.batch_size * run.world_size
+        self.saved = run.start  # the last iteration with a checkpoint
+        self.results: Results = {}
+        self.progress = Progress(run, model, self.total, self.batch)
+
+    def run_to_the_end(self) -> Results:
+        """See `train`."""
+        run, model, logger_opt = self.run, self.model, self.opt["logger"]
+        self._log_plan()
+        with stop_on_signals() as self.stop:
+            # A resumed run makes up for a validation that it was interrupted in.
+            self._validate_if_due(run.start)
+            self.progress = Progress(run, model, self.total, self.batch)
+            with Batches(self.train_loader) as batches:
+                for iteration in range(run.start + 1, self.total + 1):
+                    self._iterate(iteration, batches)
+                    last = iteration == self.total
+                    stopping = self._told_to_stop(iteration)
+                    saving = iteration % logger_opt["save_checkpoint_freq"] == 0 or last or stopping
+                    reporting = iteration % logger_opt["print_freq"] == 0 or last
+                    if model.updates.waits or reporting or saving:
+                        self._look_at_skipped(iteration)
+                    if reporting:
+                        self.progress.report(iteration)
+                    if saving:
+                        self._save(iteration)
+                        self._remove_old(iteration)
+                    if stopping and not last:
+                        self._stopped(iteration)
+                    if self._validate_if_due(iteration) and saving:
+                        model.save_state(self._epoch(iteration), iteration)
+        model.save_networks("latest")
+        self.logger.info(f"Done: {self.total} iterations. Networks: {self.opt['path']['models']}")
+        return self.results
+
+    def _iterate(self, iteration: int, batches: Batches) -> None:
+        run, model = self.run, self.model
+        try:
+            batch = self.progress.wait_for(batches)
+        except Exception:
+            self._rescue(iteration - 1)
+            raise
+        # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
+        _seed((self.opt["manual_seed"] * 1_000_003 + iteration) * run.world_size + run.rank, model.device)
+        model.update_learning_rate(iteration)
+        model.feed_data(batch)
+        model.optimize_parameters(iteration)
+
+    def _told_to_stop(self, iteration: int) -> bool:
+        asking = self.run.world_size == 1 or iteration % AGREEMENT_FREQ == 0
+        return asking and self.stop.agreed(self.run.world_size)
+
+    def _stopped(self, iteration: int) -> None:
+        saved = f"the state is saved in {self.run.folder}" if iteration else "there is nothing to save yet"
+        raise Stopped(f"Stopped after iteration {iteration} of {self.total}; {saved}")
+
+    def _look_at_skipped(self, iteration: int) -> None:
+        skipped = self.progress.warn_of_skipped()
+        if self.model.guard.in_a_row < self.model.train_option(self.opt, "max_bad_steps"):
+            return
+        self._save(iteration)
+        raise FloatingPointError(
+            f"the last {self.model.guard.in_a_row} iterations made no update, since losses or gradients are NaN or "
+            f"infinite; the last one, {skipped[-1].iteration}, had read {', '.join(skipped[-1].files)}. The weights "
+            f"before them are saved as iteration {iteration}. If these images are sound, the run has diverged: start "
+            "anew from an earlier checkpoint (path:pretrain_network_g) with a lower learning rate, or set "
+            "train:grad_clip and train:warmup_iter. Otherwise mend them and go on with --auto_resume"
+        )
+
+    def _epoch(self, iteration: int) -> int:
+        return iteration * self.batch // len(self.train_loader.dataset)
+
+    def _save(self, iteration: int, alone: bool = False) -> None:
+        if not self.model.weights_are_finite():
+            raise FloatingPointError(
+                f"weights are NaN or infinite after iteration {iteration}, so they are not saved; earlier checkpoints "
+                "are sound. Start anew from one (path:pretrain_network_g) with a lower learning rate or train:grad_clip"
+            )
+        self.logger.info(f"Saving checkpoint {iteration}")
+        with self.progress.paused():
+            self.model.save(self._epoch(iteration), iteration, alone)
+        self.saved = iteration
+
+    def _remove_old(self, iteration: int) -> None:
+        keep, path = self.opt["logger"]["keep_last"], self.opt["path"]
+        if keep and self.run.rank == 0:
+            remove_old(Path(path["training_states"]), Path(path["models"]), keep, iteration)
+
+    def _rescue(self, iteration: int) -> None:
+        """Lose nothing to an error that is not the network's."""
+        here = self.run.folder.exists()  # not on another machine without a common file system
+        if here and iteration > self.saved and self.model.weights_are_finite():
+            self._save(iteration, alone=True)
+            self.logger.error(f"The state after iteration {iteration} is saved; --auto_resume goes on from it")
+
+    def _validate_if_due(self, iteration: int) -> bool:
+        val = self.opt["val"]
+        last = iteration == self.total
+        regular = val["val_first"] if iteration == 0 else iteration % val["val_freq"] == 0 or last
+        if not (self.val_loaders and regular and self.model.validated < iteration):
+            return False
+        loaders = [Interruptible(loader, self.stop) for loader in self.val_loaders]
+        try:
+            with self.progress.paused():
+                self.results = self.model.validate(loaders, iteration, self.run.events, val["save_img"])
+        except Exception:
+            if self.stop.made:  # others may have stopped before, while this process waited for what they have observed
+                if self.run.rank == 0 and iteration > self.saved:
+                    self._save(iteration, alone=True)
+                self._stopped(iteration)
+            self._rescue(iteration)
+            raise
+        self.run.record(iteration, self.results)
+        self._keep_best(iteration)
+        return True
+
+    def _keep_best(self, iteration: int) -> None:
+        metric = self.opt["logger"]["keep_best"]
+        if metric is None:
+            return
+        name = "average" if "average" in self.results else next(iter(self.results))
+        best = self.model.best.records.get(name, {}).get(metric)
+        if best and best["iter"] == iteration:
+            self.logger.info(f"Best {metric} so far, {best['val']:.4f}: saving net_*_best.pth")
+            self.model.save_networks("best")
+
+    def _log_plan(self) -> None:
+        dataset, accumulate = self.train_loader.dataset, self.model.updates.accumulate
+        parts = f", in {accumulate} parts" if accumulate > 1 else ""
+        self.logger.info(
+            f"{len(dataset)} training samples an epoch, {self.batch} an iteration ({self.run.world_size} processes"
+            f"{parts}), {self.total} iterations = {self.total * self.batch / len(dataset):.1f} epochs"
+        )
+        if hasattr(dataset, "counts"):
+            counts = dataset.counts()
+            shares = ", ".join(f"{name} {n} ({n / sum(counts.values()):.0%})" for name, n in counts.items())
+            self.logger.info(f"Samples of an epoch by degradation: {shares}")

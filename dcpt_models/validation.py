@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import torch
-import torch.distributed as dist
 
-from dcpt_models.metrics import measure, to_pixels
+from dcpt_models.average_precision import average_precisions
+from dcpt_models.metrics import lower_is_better, measure, to_pixels
+from dcpt_models.processes import gather
 
 if TYPE_CHECKING:
     from dcpt_models.base_model import DegradationModel
@@ -35,77 +38,142 @@ class Best:
                     record[metric] = {"val": value, "iter": iteration}
 
 
+@dataclass
+class Observation:
+    """What is observed of one image.
+
+    Attributes:
+        image: Its name within the set.
+        degradation: Its label.
+        values: Image metrics, those of the degraded image as `input_*`, and `accuracy`, 0 or 1.
+        scores: The logits, for models that tell several classes at once.
+        labels: What they should say, 0 or 1 for each class.
+    """
+
+    image: str
+    degradation: str
+    values: dict[str, float]
+    scores: list[float] = field(default_factory=list)
+    labels: list[float] = field(default_factory=list)
+
+
+class Records(Protocol):
+    """Where observations are kept from one call to the next; see `dcpt_models.per_image`."""
+
+    def find(self, name: str, batch: dict[str, Any]) -> Observation | None:
+        """The observation of an image of the set `name`, if it is known."""
+
+    def add(self, name: str, batch: dict[str, Any], observation: Observation) -> None:
+        """Keep an observation."""
+
+    def complete(self, observed: dict[str, list[Observation]]) -> None:
+        """Take what all processes have observed, set by set."""
+
+
 @torch.no_grad()
-def validate(model: DegradationModel, loaders: list[Any], iteration: Any, tb_logger: Any, save_img: bool) -> Results:
+def validate(
+    model: DegradationModel,
+    loaders: list[Any],
+    iteration: Any,
+    tb_logger: Any,
+    save_img: bool,
+    records: Records | None = None,
+) -> Results:
     """Evaluate a model on every loader; see `DegradationModel.validate`, which sets the networks to eval mode."""
-    opt = model.opt.get("val") or {}
-    metrics: dict[str, dict[str, Any]] = opt.get("metrics") or {}
-    results: Results = {}
-    hits: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    observed: dict[str, list[Observation]] = {}
     for loader in loaders:
         name = loader.dataset.opt["name"]
-        totals: dict[str, float] = defaultdict(float)
+        mine = []
         for batch in loader:
-            model.feed_data(batch)
-            totals["images"] += 1
-            if metrics or save_img:
-                restored, rounded = model.restore(), opt.get("rounded", True)
-                for metric, value in measure(restored, model.gt, metrics, rounded).items():
-                    totals[metric] += value
-                if opt.get("measure_input"):
-                    for metric, value in measure(model.lq, model.gt, metrics, rounded).items():
-                        totals[f"input_{metric}"] += value
-                if save_img:
-                    _save(restored, Path(model.opt["path"]["visualization"], name), batch["name"][0], iteration)
-            logits = model.classify()
-            if logits is not None:
-                right = float(logits.argmax(1).item() == model.class_indices().item())
-                totals["accuracy"] += right
-                tally = hits[model.names[0]]
-                tally[0] += right
-                tally[1] += 1
-        totals = _over_processes(dict(totals), model)
-        count = totals.pop("images", 0)
-        results[name] = {metric: value / count for metric, value in totals.items()}
-    if len(results) > 1:
-        shared = set.intersection(*(set(metrics) for metrics in results.values()))
-        first = next(iter(results.values()))
-        results["average"] = {
-            metric: sum(values[metric] for values in results.values()) / len(results)
-            for metric in first
-            if metric in shared
-        }
-    accuracy = _accuracy_by_class(hits, model)
-    if accuracy:
-        results["accuracy by class"] = accuracy
+            picture = _picture(model, name, batch, iteration) if save_img else None
+            drawn = picture is None or picture.exists()
+            observation = records.find(name, batch) if records and drawn else None
+            if observation is None:
+                observation = _observe(model, batch, picture)
+                if records:
+                    records.add(name, batch, observation)
+            mine.append(observation)
+        observed[name] = [observation for part in gather(mine) for observation in part]
+    if records:
+        records.complete(observed)
+    results = summarise(observed, model.degradations)
     if model.is_train:
-        lower = {metric for metric, values in metrics.items() if values.get("better") == "lower"}
+        metrics = (model.opt.get("val") or {}).get("metrics") or {}
+        lower = {metric for metric, section in metrics.items() if lower_is_better(section)}
         model.best.update(results, iteration, lower)
     _report(model, results, iteration, tb_logger)
     return results
 
 
-def _over_processes(totals: dict[str, float], model: DegradationModel) -> dict[str, float]:
-    """Sum totals over all processes; a process whose share is empty contributes nothing."""
-    if model.opt["world_size"] == 1:
-        return totals
-    gathered: list[Any] = [None] * model.opt["world_size"]
-    dist.all_gather_object(gathered, totals)
-    summed: dict[str, float] = defaultdict(float)
-    for part in gathered:
-        for key, value in part.items():
-            summed[key] += value
-    return dict(summed)
+def _observe(model: DegradationModel, batch: dict[str, Any], picture: Path | None) -> Observation:
+    """Measure a batch of one image; the restored one is saved as `picture`, if that is given."""
+    opt = model.opt.get("val") or {}
+    metrics: dict[str, dict[str, Any]] = opt.get("metrics") or {}
+    model.feed_data(batch)
+    restored, logits = model.predict(image=bool(metrics or picture))
+    result = Observation(batch["name"][0], model.names[0], {})
+    if restored is not None:
+        rounded = opt.get("rounded", True)
+        result.values.update(measure(restored, model.gt, metrics, rounded))
+        if opt.get("measure_input"):
+            of_input = measure(model.lq, model.gt, metrics, rounded)
+            result.values.update({f"input_{metric}": value for metric, value in of_input.items()})
+        if picture:
+            _save(restored, picture)
+    if logits is not None:
+        target = model.target()
+        result.values["accuracy"] = model.rightly_classified(logits, target).float().mean().item()
+        if model.multi_label:
+            result.scores, result.labels = logits[0].tolist(), target[0].tolist()
+    return result
 
 
-def _accuracy_by_class(hits: dict[str, list[float]], model: DegradationModel) -> dict[str, float]:
-    flat = {f"{name}/{kind}": value for name, pair in hits.items() for kind, value in zip("rn", pair, strict=True)}
-    flat = _over_processes(flat, model)
-    return {name: flat[f"{name}/r"] / flat[f"{name}/n"] for name in model.degradations if flat.get(f"{name}/n", 0) > 0}
+def summarise(observed: dict[str, list[Observation]], degradations: list[str]) -> Results:
+    """Means over the images of each set, and what is computed from those.
+
+    The sums are exact, so that they depend neither on the order of the images nor on the number of processes.
+
+    Args:
+        observed: Set -> its images.
+        degradations: The classes of the option file.
+
+    Returns:
+        Set -> metric -> value; the plain mean of the sets under "average", for metrics that all of them have;
+        "accuracy by class" and "average precision" for models with a classifier.
+    """
+    results: Results = {
+        name: {metric: math.fsum(one.values[metric] for one in images) / len(images) for metric in _metrics_of(images)}
+        for name, images in observed.items()
+    }
+    if len(results) > 1:
+        sets = list(results.values())
+        shared = [metric for metric in sets[0] if all(metric in values for values in sets)]
+        results["average"] = {metric: sum(values[metric] for values in sets) / len(sets) for metric in shared}
+    images = [one for part in observed.values() for one in part]
+    hits: dict[str, list[float]] = defaultdict(list)
+    for one in images:
+        if "accuracy" in one.values:
+            hits[one.degradation].append(one.values["accuracy"])
+    accuracy = {name: sum(hits[name]) / len(hits[name]) for name in degradations if hits.get(name)}
+    if accuracy:
+        results["accuracy by class"] = accuracy
+    scored = [one for one in images if one.scores]
+    if scored:
+        scores, labels = [one.scores for one in scored], [one.labels for one in scored]
+        results["average precision"] = average_precisions(scores, labels, degradations)
+    return results
 
 
-def _save(image: torch.Tensor, folder: Path, name: str, iteration: Any) -> None:
-    file = folder / f"{name}_{iteration}.png"
+def _metrics_of(images: list[Observation]) -> list[str]:
+    return list(images[0].values) if images else []
+
+
+def _picture(model: DegradationModel, name: str, batch: dict[str, Any], iteration: Any) -> Path:
+    """Where the restored image of a batch is saved: in a folder of its set, since sets share names of images."""
+    return Path(model.opt["path"]["visualization"], name, f"{batch['name'][0]}_{iteration}.png")
+
+
+def _save(image: torch.Tensor, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(file), to_pixels(image, rounded=True)):
         raise OSError(f"{file}: cannot be written")

@@ -6,40 +6,21 @@ import json
 import os
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from basicsr.utils.registry import LOSS_REGISTRY
-from small_runs import completed, dcpt_options, launch, restoration_options, write
+from small_runs import assert_same, completed, dcpt_options, launch, restoration_options, weights, write
 
 from dcpt_arch.checkpoints import CheckpointError
 from dcpt_data import DataError, build_train_loader, build_val_loaders
 from dcpt_models.option_files import OptionError
 from dcpt_models.run import Run
-from dcpt_models.training import Stopped, train
-
-
-def weights(home: Path, label: str = "g", iteration: int | str = "latest") -> dict[str, Any]:
-    return torch.load(home / "models" / f"net_{label}_{iteration}.pth", weights_only=True)
-
-
-def assert_same(a: Any, b: Any) -> None:
-    """Equal to the bit, at any depth."""
-    assert type(a) is type(b)
-    if isinstance(a, dict):
-        assert list(a) == list(b)
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, list):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            assert_same(x, y)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
+from dcpt_models.stopping import Stopped
+from dcpt_models.training import train
 
 
 def logged_losses(home: Path) -> list[str]:
@@ -99,72 +80,147 @@ def test_results_do_not_depend_on_the_number_of_workers(photographs: Path, tmp_p
     assert logged_losses(homes[0]) == logged_losses(homes[1])
 
 
-def test_an_interrupted_run_resumes_exactly(make_options: Any, photographs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "train"),
+    [
+        (dcpt_options, {}),
+        (restoration_options, {}),
+        (
+            restoration_options,
+            {"precision": "fp16", "accumulate": 2, "optim_g": {"type": "SGD", "lr": 0.1, "momentum": 0.9}},
+        ),
+    ],
+)
+def test_an_interrupted_run_resumes_exactly(
+    kind: Any, train: dict[str, Any], photographs: Path, tmp_path: Path
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    launch(write(make_options(photographs, whole), tmp_path))
-    launch(write(make_options(photographs, broken), tmp_path))
-    for file in [*broken.glob("*/net_*_3.pth"), *broken.glob("*/3.state"), *broken.glob("*/*latest*")]:
-        file.unlink()  # as if it had been killed after its checkpoint at iteration 2
-    launch(write(make_options(photographs, broken), tmp_path), "--auto_resume")
+    for home in (whole, broken):
+        options = kind(photographs, home)
+        options["train"].update(train)
+        file = write(options, tmp_path)
+        launch(file)
+    for saved in [*broken.glob("*/net_*_3.pth"), *broken.glob("*/3.state"), *broken.glob("*/*latest*")]:
+        saved.unlink()  # as if it had been killed after its checkpoint at iteration 2
+    launch(file, "--auto_resume")
     assert_same(weights(broken), weights(whole))
     states = [torch.load(home / "training_states" / "3.state", weights_only=True) for home in (whole, broken)]
+    for state in states:
+        del state["options"]  # which name the folder
     assert_same(states[0], states[1])
+    assert (states[0]["loss_scale"] is None) == (train == {})
 
 
-def test_a_truncated_state_is_passed_over(photographs: Path, tmp_path: Path, capsys: Any) -> None:
-    home = tmp_path / "run"
-    file = write(dcpt_options(photographs, home), tmp_path)
-    launch(file)
-    state = home / "training_states" / "3.state"
-    state.write_bytes(state.read_bytes()[:1000])
-    with Run(completed(file, "--auto_resume")) as run:
-        assert run.start == 2
-    state.with_name("2.state").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="no training state can be read"):
-        Run(completed(file, "--auto_resume"))
+class Altered:
+    """A loader whose batches something happens to; `change` gets the number of each, from 1, and the batch."""
+
+    def __init__(self, loader: Any, change: Callable[[int, Any], Any]) -> None:
+        self.loader, self.change = loader, change
+        self.dataset, self.batch_sampler = loader.dataset, loader.batch_sampler
+
+    def __iter__(self) -> Any:
+        for number, batch in enumerate(self.loader, 1):
+            self.change(number, batch)
+            yield batch
 
 
-def test_ctrl_c_saves_the_state_and_the_run_goes_on_from_it(photographs: Path, tmp_path: Path) -> None:
+def train_altered(file: Path, change: Callable[[int, Any], Any], *flags: str, validating: bool = False) -> None:
+    """Train with something happening to the training batches, or to the validation batches."""
+    opt = completed(file, *flags)
+    with Run(opt) as run:
+        loader: Any = build_train_loader(opt["datasets"]["train"], start=run.start)
+        val_loaders: list[Any] = build_val_loaders(opt["datasets"])
+        if validating:
+            val_loaders = [Altered(each, change) for each in val_loaders]
+        else:
+            loader = Altered(loader, change)
+        train(run, loader, val_loaders)
+
+
+@pytest.mark.parametrize("validating", [False, True])
+def test_ctrl_c_saves_the_state_and_the_run_goes_on_from_it(
+    validating: bool, photographs: Path, tmp_path: Path
+) -> None:
     whole, home = tmp_path / "whole", tmp_path / "run"
-    launch(write(dcpt_options(photographs, whole), tmp_path))
-    file = write(dcpt_options(photographs, home), tmp_path)
-    opt = completed(file)
-    with Run(opt) as run, pytest.raises(Stopped, match="after iteration 1 of 3"):
-        loader = build_train_loader(opt["datasets"]["train"])
-
-        class Interrupting:
-            dataset, batch_sampler = loader.dataset, loader.batch_sampler
-
-            def __iter__(self) -> Any:
-                for batch in loader:
-                    os.kill(os.getpid(), signal.SIGINT)
-                    yield batch
-
-        train(run, Interrupting(), build_val_loaders(opt["datasets"]))
+    for folder in (whole, home):
+        options = dcpt_options(photographs, folder)
+        options["val"]["val_freq"] = 1
+        file = write(options, tmp_path)
+        if folder == whole:
+            launch(file)
+    with pytest.raises(Stopped, match="after iteration 1 of 3"):
+        train_altered(file, lambda *_: os.kill(os.getpid(), signal.SIGINT), validating=validating)
     assert (home / "training_states" / "1.state").exists()
+    validated = (home / "validation.jsonl").read_text() if (home / "validation.jsonl").exists() else ""
+    assert validated == ""  # not even in part
     launch(file, "--auto_resume")
     assert_same(weights(home), weights(whole))
+    assert (home / "validation.jsonl").read_text() == (whole / "validation.jsonl").read_text()
 
 
-def test_a_run_goes_on_from_a_state_elsewhere(photographs: Path, tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    launch(write(dcpt_options(photographs, first), tmp_path))
-    options = dcpt_options(photographs, second)
-    options["path"]["resume_state"] = str(first / "training_states" / "2.state")
-    launch(write(options, tmp_path))
-    assert_same(weights(second), weights(first))
-    with pytest.raises(OptionError, match="--auto_resume"):  # its own folder holds checkpoints now
+def spoil(number: int, batch: Any, first: int, last: int = 10**6) -> None:
+    """Put NaN into the first image of a range of batches."""
+    if first <= number <= last:
+        batch["lq"][0, 0, 0, 0] = float("nan")
+
+
+def test_a_batch_with_nan_is_left_out_and_its_files_are_named(photographs: Path, tmp_path: Path, capsys: Any) -> None:
+    options = restoration_options(photographs, tmp_path / "run")
+    options["datasets"]["train"]["sets"] = {"rain": {"degradation": "rain", "dataroot_gt": str(photographs)}}
+    options["datasets"]["train"]["batch_size_per_gpu"] = 1
+    options["logger"].update(print_freq=3, save_checkpoint_freq=1)
+    train_altered(write(options, tmp_path), lambda *at: spoil(*at, 2, 2))
+    before, after, last = (weights(tmp_path / "run", iteration=n) for n in (1, 2, 3))
+    assert_same(after["params"], before["params"])
+    assert not torch.equal(last["params"]["ending.weight"], after["params"]["ending.weight"])
+    log = capsys.readouterr().err
+    named = re.search(r"WARNING: Iteration 2: no update, since a loss is NaN or infinite. It had read (\S+)", log)
+    assert named
+    assert Path(named[1]).parent == photographs
+    assert re.search(r"\[3/3, .* l_pix \d", log)  # the mean of the others
+
+
+def test_nan_in_a_row_stops_the_run_with_the_state_saved(photographs: Path, tmp_path: Path) -> None:
+    options = restoration_options(photographs, tmp_path / "run")
+    options["train"].update(total_iter=9, max_bad_steps=3)
+    options["logger"].update(print_freq=100, save_checkpoint_freq=100)
+    file = write(options, tmp_path)
+    with pytest.raises(FloatingPointError, match=r"the last 3 iterations made no update.*\.png.*saved as iteration 6"):
+        train_altered(file, lambda *at: spoil(*at, 4))
+    assert (
+        not torch.load(tmp_path / "run" / "models" / "net_g_6.pth", weights_only=True)["params"]["ending.weight"]
+        .isnan()
+        .any()
+    )
+    launch(file, "--auto_resume")  # with batches that are sound
+    assert (tmp_path / "run" / "training_states" / "9.state").exists()
+
+
+def test_a_run_that_is_resumed_remembers_how_many_were_bad(photographs: Path, tmp_path: Path) -> None:
+    options = restoration_options(photographs, tmp_path / "run")
+    options["train"].update(total_iter=9, max_bad_steps=3)
+    file = write(options, tmp_path)
+
+    def change(number: int, batch: Any) -> None:
+        spoil(number, batch, 2)
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        train_altered(file, change)
+    with pytest.raises(FloatingPointError, match=r"the last 3 iterations made no update.*saved as iteration 4"):
+        train_altered(file, lambda *at: spoil(*at, 1), "--auto_resume")
+
+
+def test_weights_that_are_not_finite_are_never_saved(photographs: Path, tmp_path: Path) -> None:
+    options = restoration_options(photographs, tmp_path / "run")
+    options["train"].update(optim_g={"type": "SGD", "lr": 1e39}, warmup_iter=-1, grad_clip=None, scheduler=None)
+    options["logger"]["save_checkpoint_freq"] = 1
+    with pytest.raises(
+        FloatingPointError, match="weights are NaN or infinite after iteration 1, so they are not saved"
+    ):
         launch(write(options, tmp_path))
-
-
-def test_debug_runs_beside_the_real_one(photographs: Path, tmp_path: Path) -> None:
-    home = tmp_path / "run"
-    file = write(dcpt_options(photographs, home), tmp_path)
-    launch(file)
-    launch(file, "--debug")
-    launch(file, "--debug")
-    assert (home / "training_states" / "3.state").exists()
-    assert (tmp_path / "debug_run" / "training_states" / "3.state").exists()
+    assert not list((tmp_path / "run" / "models").iterdir())
 
 
 def test_an_error_while_validating_loses_nothing(
@@ -217,37 +273,6 @@ def test_a_perceptual_loss_is_added_to_the_pixel_loss(
     assert re.search(r"l_pix \S+ l_percep \S+ lr", capsys.readouterr().err)
 
 
-def test_an_existing_run_is_never_overwritten(photographs: Path, tmp_path: Path) -> None:
-    home = tmp_path / "run"
-    file = write(dcpt_options(photographs, home), tmp_path)
-    launch(file)
-    before = (home / "models" / "net_g_latest.pth").read_bytes()
-    with pytest.raises(OptionError, match="--auto_resume"):
-        launch(file)
-    assert (home / "models" / "net_g_latest.pth").read_bytes() == before
-
-
-def test_a_run_without_checkpoints_is_moved_away(photographs: Path, tmp_path: Path) -> None:
-    home = tmp_path / "run"
-    home.mkdir()
-    (home / "notes.txt").write_text("mine")
-    launch(write(dcpt_options(photographs, home), tmp_path))
-    (moved,) = tmp_path.glob("run_archived_*")
-    assert (moved / "notes.txt").read_text() == "mine"
-
-
-def test_the_archived_options_run_by_themselves(photographs: Path, tmp_path: Path) -> None:
-    base = dcpt_options(photographs, tmp_path / "first")
-    write(base, tmp_path, "base.yml")
-    file = tmp_path / "child.yml"
-    file.write_text("_base_: base.yml\ntrain: {schedule: joint}\n")
-    launch(file, "--force_yml", "train:total_iter=1")
-    archived = tmp_path / "first" / "child.yml"
-    home = tmp_path / "second"
-    launch(archived, "--force_yml", f"path:experiments_root={home}")
-    assert_same(weights(home), weights(tmp_path / "first"))
-
-
 def test_a_data_set_smaller_than_the_batch_trains_to_the_last_iteration(photographs: Path, tmp_path: Path) -> None:
     home = tmp_path / "run"
     options = dcpt_options(photographs, home)
@@ -290,7 +315,7 @@ def test_weights_that_do_not_fit_are_an_error_with_the_difference(photographs: P
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"network_dc": "net_dc", "degradations": 4}, "tells 5 degradations apart, this one 4"),
+        ({"network_dc": "net_dc", "degradations": 4}, "list these, in this order"),
         ({"network_g": "net_g", "type": "Restormer"}, "weights of NAFNet, not of Restormer"),
         ({"network_g": "net_g", "width": 16}, "NAFNet has other options here"),
         ({"network_g": "net_dc"}, "no weights of NAFNet"),
@@ -312,19 +337,8 @@ def test_weights_that_do_not_fit_come_with_the_likely_reason(
         options["network_g"] = {"type": "Restormer", "dim": 8, "heads": [1, 1, 1, 1]}
     if "width" in change:
         options["network_g"]["width"] = 16
-    with pytest.raises(CheckpointError, match=reason):
+    with pytest.raises((CheckpointError, OptionError), match=reason):
         launch(write(options, tmp_path))
-
-
-def test_a_loss_that_is_not_finite_stops_the_run(photographs: Path, tmp_path: Path) -> None:
-    options = restoration_options(photographs, tmp_path / "run")
-    options["train"].update(optim_g={"type": "SGD", "lr": 1e30}, grad_clip=None, total_iter=20, scheduler=None)
-    options["logger"].update(print_freq=50, save_checkpoint_freq=1)
-    with pytest.raises(FloatingPointError, match="l_pix became NaN or infinite"):
-        launch(write(options, tmp_path))
-    # No checkpoint was written after the loss had become NaN.
-    saved = sorted((tmp_path / "run" / "models").iterdir())
-    assert [file.name for file in saved] == ["net_g_1.pth"]
 
 
 def test_best_values_are_kept_over_the_whole_run(photographs: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from dcpt_data.images import to_uint8, write_image
 from dcpt_data.photographs import TEST, TRAIN, write_photographs, write_tiles
 from dcpt_models.command import DONE, INTERRUPTED, run_command
 from dcpt_models.option_files import OptionError, read_options
-from dcpt_models.tables import results_table
+from dcpt_models.tables import Method, Table
 
 ROOT = Path(__file__).resolve().parent.parent
 # In pixels. Training photographs are cut, since decoding whole ones for a small crop each would take half of the time;
@@ -110,11 +110,11 @@ def main() -> None:
     print("Step 2 of 2: fine-tuning", file=sys.stderr)
     results = validations(train("demo_finetune.yml", out, force))[-1]
 
-    table = results_table(results, None)
+    table = Table([Method("Restored", results)]).markdown()
     sentence = (
         f"Top-1 accuracy of the classifier: {accuracy[0]:.1%} at the start, {accuracy[-1]:.1%} after pre-training."
     )
-    (out / "table.md").write_text(f"{table}\n\nPSNR in dB / SSIM. {sentence}\n", encoding="utf-8")
+    (out / "table.md").write_text(f"{table}\n\n{sentence}\n", encoding="utf-8")
     record = {
         "results": results,
         "accuracy_at_start": accuracy[0],
@@ -127,7 +127,7 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(record))
     else:
-        print(f"\n{table}\n\nPSNR in dB / SSIM.\n{sentence}\nPictures: {record['pictures']}")
+        print(f"\n{table}\n\n{sentence}\nPictures: {record['pictures']}")
 
 
 if __name__ == "__main__":

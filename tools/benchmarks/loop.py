@@ -17,15 +17,16 @@ import numpy as np
 import torch
 import yaml
 from basicsr.archs import build_network
+from basicsr.models import build_model
 from torch import nn
 
-from benchmarks.timing import Comparison, synchronise
+from benchmarks.timing import Comparison, peak_memory, synchronise
 from dcpt_data.images import write_image
 from dcpt_models.run import Run
 from dcpt_models.settings import argument_parser, load_options
 from dcpt_models.training import train
 
-HELP = "an iteration of the training loop, against the same model stepped in a bare PyTorch loop"
+HELP = "an iteration of the training loop, against the same model stepped in a bare PyTorch loop; --full: its memory"
 
 NETWORK = {"type": "NAFNet", "width": 16, "enc_blk_nums": [1, 1, 2], "middle_blk_num": 2, "dec_blk_nums": [1, 1, 1]}
 OPTIMIZER = {"type": "AdamW", "lr": 1e-4, "weight_decay": 0.0, "betas": [0.9, 0.999]}
@@ -33,6 +34,9 @@ OURS, BARE = "ours", "bare loop"
 # Each has a turn of several iterations, as the first one after the other's finds memory in another state. A log line
 # comes in every turn, more often than while training.
 TURN, ROUNDS, WARMUP = 5, 2, 2
+# What --full measures the memory of: networks with the options of their papers, crops and batches.
+NETWORKS = ("NAFNet", "Restormer", "PromptIR", "DCPTSwinIR")
+CROPS = ((64, 1), (64, 4), (128, 1))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     tables = [compare("a restoration iteration", {}, arguments)]
     tables.append(compare("with a moving average and clipping", {"ema_decay": 0.999, "grad_clip": 1.0}, arguments))
+    if arguments.full:
+        tables.append(memory(arguments))
     return {"tables": tables}
 
 
@@ -122,6 +128,31 @@ def bare_loop(extra: dict[str, Any], arguments: argparse.Namespace) -> Callable[
                     mean.lerp_(now, 1 - extra["ema_decay"])
 
     return step
+
+
+def memory(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The table of what training takes: what is kept, and what an iteration needs on top at its peak."""
+    rows = []
+    for name in NETWORKS:
+        for checkpointing in (False, True):
+            network = {"type": name, "checkpointing": checkpointing}
+            row: dict[str, Any] = {"network": name + (", checkpointing" if checkpointing else "")}
+            with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+                opt = options(Path(folder), 1, {"ema_decay": 0.999}, arguments)
+                model = build_model({**opt, "network_g": network})
+            count = sum(p.numel() for p in model.networks["g"].parameters())
+            row |= {"million weights": count / 1e6, "kept, GB": 4 * 4 * count / 1e9}
+            for crop, batch in CROPS:
+                lq = torch.rand(batch, 3, crop, crop)
+                model.feed_data({"lq": lq, "gt": lq, "degradation": ["noise"] * batch})
+                peak = peak_memory(lambda model=model: model.optimize_parameters(1), arguments.device)
+                row[f"{batch} x {crop}^2, GB"] = peak / 1e9
+            rows.append(row)
+    return {
+        "title": "memory of a restoration iteration, fp32",
+        "rows": rows,
+        "notes": ["Kept: weights, their moving average, and AdamW's two. On top, at the peak: gradients, activations."],
+    }
 
 
 def options(folder: Path, total: int, extra: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""Products of every pixel's channels with a matrix: 1x1 convolutions and linear layers, as fast as a processor has them.
+
+PyTorch computes a 1x1 convolution, its gradients and a linear layer by different libraries, and which of them is the
+fastest depends on the direction and on the size (docs/PERFORMANCE.md has the figures). Here each product goes to the
+fastest; the results are the same but for rounding. Under torch.compile, in exported graphs, on a GPU and in other
+precisions than float32 and bfloat16 it is PyTorch's own operator that is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+# Rows from which a convolution is faster than the matrix library of PyTorch in float32: it has to rearrange the weights.
+MANY_ROWS = 1024
+# PyTorch sends 1x1 convolutions of fewer images to another library where it has a single thread.
+IMAGES = 16
+# Into how many products a long sum over rows is parted.
+PARTS = 4
+
+
+def eager_on_cpu(x: torch.Tensor) -> bool:
+    """Whether an operator runs at once, on a processor, in a precision for which this package has faster forms."""
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and not torch.compiler.is_compiling()
+
+
+def autocast(*tensors: torch.Tensor | None) -> tuple[Any, ...]:
+    """Cast to the lower precision of autocast where that is on, as PyTorch does for its own products."""
+    device = next(tensor for tensor in tensors if tensor is not None).device.type
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(None if tensor is None else tensor.to(dtype) for tensor in tensors)
+
+
+def product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """`F.linear`: the same product for each row.
+
+    Args:
+        x: ... x K.
+        weight: N x K.
+        bias: N.
+
+    Returns:
+        ... x N.
+    """
+    if not eager_on_cpu(x):
+        return F.linear(x, weight, bias)
+    x, weight, bias = autocast(x, weight, bias)
+    y = _Product.apply(x.reshape(-1, x.shape[-1]), weight, bias)
+    return y.view(*x.shape[:-1], weight.shape[0])
+
+
+class _Product(torch.autograd.Function):
+    """The product of M x K with the transposed of N x K, each direction by the library that is fastest at it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        ctx.save_for_backward(x, weight)
+        return _rows(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        given, weights, biases = ctx.needs_input_grad
+        return (
+            _rows(gradient, weight.t(), None) if given else None,
+            _columns(gradient, x) if weights else None,
+            gradient.sum(0) if biases else None,
+        )
+
+
+def _rows(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    rows = len(x)
+    if rows % IMAGES or (rows < MANY_ROWS if x.dtype == torch.float32 else bias is None):
+        return F.linear(x, weight, bias)
+    images = x.reshape(IMAGES, rows // IMAGES, 1, -1).permute(0, 3, 1, 2)
+    return F.conv2d(images, weight[:, :, None, None], bias).permute(0, 2, 3, 1).reshape(rows, -1)
+
+
+def _columns(gradient: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """M x N transposed, times M x K."""
+    rows = len(x)
+    if x.dtype != torch.float32 or rows < 8 * MANY_ROWS or rows % PARTS:
+        return gradient.t() @ x
+    # Several short products are spread over threads better than a long one that yields few numbers.
+    a, b = (tensor.reshape(PARTS, rows // PARTS, -1) for tensor in (gradient, x))
+    return torch.bmm(a.mT, b).sum(0)
+
+
+class PixelLinear(nn.Linear):
+    """A linear layer over the last dimension."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return product(x, self.weight, self.bias)
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        bias: Whether there is a bias.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return pointwise(x, self.weight, self.bias)
+
+
+def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """A 1x1 convolution.
+
+    Args:
+        x: N x K x H x W; with channels last in memory nothing is moved.
+        weight: C x K x 1 x 1.
+        bias: C.
+
+    Returns:
+        N x C x H x W.
+    """
+    if not eager_on_cpu(x) or not x.is_contiguous(memory_format=torch.channels_last):
+        return F.conv2d(x, weight, bias)
+    return product(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)

@@ -1,0 +1,66 @@
+"""Draw how a network's features lie together: t-SNE, a point for each image, coloured by its degradation.
+
+  python tools/tsne.py --weights experiments/dcpt_promptir_5d/models/net_g_latest.pth --figure tsne.pdf
+
+A random network of the same kind, and raw pixels, are drawn beside it. Images and features are chosen as in
+tools/knn.py; docs/STUDYING.md tells how.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import dcpt_arch  # noqa: F401 - registers networks
+from dcpt_data import DataError
+from dcpt_data.study_crops import StudySource, study_crops
+from dcpt_models.command import run_command
+from dcpt_models.embedding import PERPLEXITY, draw_embeddings, embed
+from dcpt_models.feature_study import conditions, study, study_pixels
+from dcpt_models.option_files import OptionError
+from dcpt_models.probes import check_study
+from dcpt_models.restoring import choose_device
+from dcpt_models.study_arguments import options_of, progress_bar, settings_of, source_of, study_parser, subjects_of
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parse() -> argparse.Namespace:
+    parser = study_parser(__doc__)
+    parser.add_argument("--figure", type=Path, required=True, metavar="FILE", help="ends with .png, .svg or .pdf")
+    parser.add_argument("--perplexity", type=float, default=PERPLEXITY, help=f"default: {PERPLEXITY:g}")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    check_study(arguments.figure)
+    options = options_of(arguments, ROOT)
+    subjects, device, settings = (
+        subjects_of(arguments, options),
+        choose_device(arguments.device),
+        settings_of(arguments),
+    )
+    source = StudySource(**source_of(arguments, options))
+    with progress_bar("images") as report:
+        crops = study_crops(source, arguments.images, arguments.crop, arguments.seed, report)
+    if not 1 <= arguments.perplexity < len(crops.labels):
+        raise OptionError(f"--perplexity must lie between 1 and the number of images, {len(crops.labels)}")
+    findings = [study_pixels(crops.images, crops.labels, settings)]
+    for subject in subjects:
+        with progress_bar(subject.label) as report:
+            findings.append(study(subject, crops.images, crops.labels, settings, device, report))
+    titles = [f"{one.label}\nnearest neighbours {100 * one.knn.mean:.1f} %" for one in findings]
+    points = [embed(one.between, arguments.perplexity, arguments.seed) for one in findings]
+    draw_embeddings(dict(zip(titles, points, strict=True)), crops.labels, arguments.figure)
+    about = conditions(source.about, crops.counts, arguments.images, arguments.crop, settings)
+    if arguments.json:
+        panels = [{**one.record(), "points": at.tolist()} for one, at in zip(findings, points, strict=True)]
+        record = {"figure": str(arguments.figure), "labels": crops.labels, "panels": panels, "conditions": about}
+        print(json.dumps(record))
+    else:
+        print("\n".join([f"{arguments.figure}: t-SNE", *(f"* {key}: {value}" for key, value in about.items())]))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, DataError))
