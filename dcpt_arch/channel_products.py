@@ -1,4 +1,4 @@
-"""What Restormer's attention computes of all pixels: similarities of channels, and a matrix of its own for each image."""
+"""What Restormer's attention computes of all pixels: similarities of channels, and a matrix for each image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from dcpt_arch.products import eager_on_cpu, pointwise, product
-
 
 # A processor computes this many channels at once; the few left over cost it as much time.
 ALIGNMENT = 16
@@ -61,7 +60,7 @@ def similarities(q: torch.Tensor, k: torch.Tensor, heads: int) -> tuple[torch.Te
         heads: Channels are multiplied with those of the same head.
 
     Returns:
-        N x heads x c x c for c = C / heads; the squares of `q` and of `k`, N x heads x c. float32 (of float64, float64).
+        N x heads x c x c for c = C / heads; the squares of `q` and of `k`, N x heads x c. float32, or float64.
     """
     n, _, h, w = q.shape
     if q.dtype == torch.float16:

@@ -1,7 +1,7 @@
-"""Products of every pixel's channels with a matrix: 1x1 convolutions and linear layers, as fast as a processor has them.
+"""Products of every pixel's channels with a matrix: 1x1 convolutions and linear layers, by the fastest library.
 
 PyTorch computes a 1x1 convolution, its gradients and a linear layer by different libraries, and which of them is the
-fastest depends on the direction and on the size (docs/PERFORMANCE.md has the figures). Here each product goes to the
+fastest depends on the direction and on the size. Here each product goes to the
 fastest; the results are the same but for rounding. Under torch.compile, in exported graphs, on a GPU and in other
 precisions than float32 and bfloat16 it is PyTorch's own operator that is used.
 """
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-# Rows from which a convolution is faster than the matrix library of PyTorch in float32: it has to rearrange the weights.
+# Rows from which a convolution is faster than PyTorch's matrix library in float32: it has to rearrange the weights.
 MANY_ROWS = 1024
 # PyTorch sends 1x1 convolutions of fewer images to another library where it has a single thread.
 IMAGES = 16

@@ -86,7 +86,6 @@ class Updates:
         self.replicas: list[DistributedDataParallel] = []  # what averages its gradients itself
         self.averaged_over = 1  # processes whose gradients are averaged here
         self.waits = device.type == "cpu"  # whether to look at a result on the device costs nothing
-        self._new = True  # whether the next backward pass is the first of an update
         self.begin()
 
     def begin(self) -> None:
@@ -107,10 +106,6 @@ class Updates:
 
     def backward(self, losses: Mapping[str, torch.Tensor]) -> None:
         """Add the gradients of the sum of a micro-batch's losses."""
-        if self._new:
-            for optimizer in self.optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            self._new = False
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         sound = total.detach().isfinite()
         self._losses_sound = self._losses_sound & sound
@@ -121,7 +116,6 @@ class Updates:
 
     def apply(self) -> dict[str, torch.Tensor]:
         """Make the update, unless a gradient is not finite; returns the norm of each network's gradient."""
-        self._new = True
         if self.averaged_over > 1:
             average_gradients([p for parameters in self.parameters.values() for p in parameters], self.averaged_over)
         used = {label: [p for p in ps if p.grad is not None] for label, ps in self.parameters.items()}
@@ -135,6 +129,8 @@ class Updates:
             for label, norm in norms.items():
                 nn.utils.clip_grads_with_norm_(used[label], self.grad_clip, norm)
         self._step_if(sound)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()  # now, so that the next forward pass finds their memory free
         if self.scale is not None:
             self.scale.update(sound)
         self._sound = self._sound & sound

@@ -101,7 +101,7 @@ def test_a_missing_checkpoint_to_test_is_an_error(photographs: Path, commands: C
 def test_the_demo_runs_to_its_table_and_pictures(commands: Commands, tmp_path: Path) -> None:
     # Two iterations of each run show that everything fits together; what the demo learns is not tested here.
     small = ["datasets:train:batch_size_per_gpu=2", "train:total_iter=2"]
-    done = commands.run("tools/demo.py", "--out", "shown", "--json", "--force_yml", *small, cwd=tmp_path)
+    done = commands.start("tools/demo.py", "--out", "shown", "--json", "--force_yml", *small, cwd=tmp_path).wait(400)
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     lines = (tmp_path / "shown" / "dcpt" / "validation.jsonl").read_text().splitlines()
@@ -112,6 +112,8 @@ def test_the_demo_runs_to_its_table_and_pictures(commands: Commands, tmp_path: P
     sheet = cv2.imread(record["pictures"])
     assert sheet.shape == (5 * 512, 3 * 512, 3)  # astronaut: a row for each degradation; input, restored, ground truth
     assert "| low_light " in Path(record["table"]).read_text()
+    page = Path(record["report"]).read_text(encoding="utf-8")
+    assert "demo_dcpt" in page and "demo_finetune" in page
     train, test = (
         {file.name for file in (tmp_path / "shown" / "photographs" / part).iterdir()} for part in ("train", "test")
     )

@@ -102,13 +102,17 @@ def test_training_computes_in_half_precision_and_all_else_in_fp32(precision: str
     full, half = make(restoration_options), make(restoration_options, precision=precision)
     seen = set()
     half.networks["g"].intro.register_forward_hook(lambda module, given, output: seen.add(output.dtype))
+    dtypes = set()
+    half.optimizers[0].register_step_pre_hook(
+        lambda optimizer, *_: dtypes.update(x.dtype for p in optimizer.param_groups[0]["params"] for x in (p, p.grad))
+    )
     for model in (full, half):
         model.optimize_parameters(1)
+    assert dtypes == {torch.float32}
     assert seen == {torch.bfloat16 if precision == "bf16" else torch.float16}
     losses = [model.get_current_log()["l_pix"] for model in (full, half)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     assert losses[0] != losses[1]
-    assert all(p.dtype == p.grad.dtype == torch.float32 for p in half.networks["g"].parameters())
     assert changed(snapshot(full), half)
     seen.clear()
     half.averages.clear()

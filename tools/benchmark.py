@@ -1,9 +1,9 @@
 """Measure this package against its peers: in one run, in turns, with equal weights and equal data.
 
-  python tools/benchmark.py step --threads 2
+  python tools/benchmark.py data --threads 1
 
 Small and quick unless --full. Each table has medians and quartiles of time, ratios to ours, and what belongs to them:
-peak memory, the share of the machine's floor. The figures of docs/PERFORMANCE.md are printed by this command.
+peak memory, the share of the machine's floor.
 """
 
 import argparse

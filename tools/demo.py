@@ -1,4 +1,4 @@
-"""See DCPT work, without data and without a GPU: pre-train, fine-tune and compare, in about ten minutes on two cores.
+"""See DCPT work, without data and without a GPU: pre-train, fine-tune and compare, in 10 to 15 minutes on two cores.
 
   python tools/demo.py
 
@@ -7,11 +7,13 @@ from the photographs that scikit-image installs, and fine-tuned to remove them; 
 the launcher, models and data sets of the real job, with options/demo_dcpt.yml and options/demo_finetune.yml.
 
 Written to --out (default: demo): photographs/, the two runs dcpt/ and finetune/ with their logs and checkpoints,
-comparison.png (input | restored | ground truth, a row for each degradation), table.md and results.json.
+comparison.png (input | restored | ground truth, a row for each degradation), table.md and results.json; with
+`pip install -e ".[study]"` also report.html, which shows both runs.
 """
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -95,6 +97,15 @@ def comparison(out: Path) -> Path:
     return file
 
 
+def report(out: Path) -> str | None:
+    """Make the report of both runs, if the libraries that it needs are installed; returns where it is."""
+    if not all(importlib.util.find_spec(name) for name in ("sklearn", "matplotlib")):
+        return None
+    print("Making the report", file=sys.stderr)
+    subprocess.run([sys.executable, str(ROOT / "tools" / "report.py"), str(out)], check=True, stdout=sys.stderr)
+    return str(out / "report.html")
+
+
 def main() -> None:
     arguments = parser().parse_args()
     out = arguments.out.absolute()
@@ -121,13 +132,15 @@ def main() -> None:
         "accuracy_at_end": accuracy[-1],
         "table": str(out / "table.md"),
         "pictures": str(comparison(out)),
+        "report": report(out),
         "seconds": round(time.time() - begun, 1),
     }
     (out / "results.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     if arguments.json:
         print(json.dumps(record))
     else:
-        print(f"\n{table}\n\n{sentence}\nPictures: {record['pictures']}")
+        hint = 'pip install -e ".[study]" && python tools/report.py ' + str(arguments.out)
+        print(f"\n{table}\n\n{sentence}\nPictures: {record['pictures']}\nReport: {record['report'] or hint}")
 
 
 if __name__ == "__main__":

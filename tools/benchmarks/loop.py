@@ -55,35 +55,47 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def compare(title: str, extra: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
     """The table of one setting of the `train` section."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        seconds = in_turns(Path(folder), extra, arguments)
-    found = Comparison(seconds)
-    overhead = found.ratio(OURS, BARE) - 1
+        elapsed, processor = in_turns(Path(folder), extra, arguments)
+    overhead = {"of time": elapsed.ratio(OURS, BARE) - 1, "of processor time": processor.ratio(OURS, BARE) - 1}
+    shown = ", ".join(f"{value:+.2%} {what}" for what, value in overhead.items())
+    turns = len(elapsed.seconds[OURS])
     return {
         "title": f"{title}: NAFNet of width {NETWORK['width']}, {arguments.batch} x {arguments.crop}^2, fp32",
-        "rows": [found.row(label) for label in (OURS, BARE)],
+        "rows": [{**elapsed.row(label), "processor time, ms": 1e3 * processor.median(label)} for label in (OURS, BARE)],
         "notes": [
-            f"Ours takes {overhead:+.2%} of the bare loop's time (median of {len(seconds[OURS])} turns of {TURN} "
-            "iterations)."
+            f"Ours beside the bare loop: {shown} (medians over {turns} turns of {TURN} iterations). Other programs on "
+            "the machine disturb the time of the processor less."
         ],
         "overhead": overhead,
     }
 
 
-def in_turns(folder: Path, extra: dict[str, Any], arguments: argparse.Namespace) -> dict[str, list[float]]:
+def in_turns(folder: Path, extra: dict[str, Any], arguments: argparse.Namespace) -> tuple[Comparison, Comparison]:
     """Run the real training loop, with a turn of the bare one before each turn of its iterations.
 
     Returns:
         Seconds of an iteration, one value a turn: of the bare loop; and of ours, from a batch to the question for the
-        next one, with all that the loop does in between, log lines included.
+        next one, with all that the loop does in between, log lines included. First by the clock, then of the processor.
     """
     rounds = ROUNDS * arguments.repeats
     opt = options(folder, TURN * (rounds + WARMUP), extra, arguments)
-    seconds: dict[str, list[float]] = {OURS: [], BARE: []}
+    elapsed: dict[str, list[float]] = {OURS: [], BARE: []}
+    processor: dict[str, list[float]] = {OURS: [], BARE: []}
     generator = torch.Generator().manual_seed(arguments.seed)
     lq, gt = torch.rand(2, arguments.batch, 3, arguments.crop, arguments.crop, generator=generator)
     names = ["noise"] * arguments.batch
     batch = {"lq": lq, "gt": gt, "degradation": names, "lq_path": names}
     step = bare_loop(extra, arguments)
+
+    @contextlib.contextmanager
+    def timed(label: str, counts: bool) -> Iterator[None]:
+        synchronise(arguments.device)
+        begin, used = time.perf_counter(), time.process_time()
+        yield
+        synchronise(arguments.device)
+        if counts:
+            elapsed[label].append((time.perf_counter() - begin) / TURN)
+            processor[label].append((time.process_time() - used) / TURN)
 
     class Loader:
         dataset = (None,)
@@ -91,22 +103,17 @@ def in_turns(folder: Path, extra: dict[str, Any], arguments: argparse.Namespace)
 
         def __iter__(self) -> Iterator[dict[str, Any]]:
             for turn in range(-WARMUP, rounds):
-                begin = time.perf_counter()
-                for _ in range(TURN):
-                    step(batch)
-                synchronise(arguments.device)
-                between = time.perf_counter()
-                for _ in range(TURN):
-                    yield batch
-                synchronise(arguments.device)
-                if turn >= 0:
-                    seconds[BARE].append((between - begin) / TURN)
-                    seconds[OURS].append((time.perf_counter() - between) / TURN)
+                with timed(BARE, turn >= 0):
+                    for _ in range(TURN):
+                        step(batch)
+                with timed(OURS, turn >= 0):
+                    for _ in range(TURN):
+                        yield batch
             yield batch  # after whose iteration the run saves and ends
 
     with Run(opt) as opened:
         train(opened, Loader(), [])
-    return seconds
+    return Comparison(elapsed), Comparison(processor)
 
 
 def bare_loop(extra: dict[str, Any], arguments: argparse.Namespace) -> Callable[[dict[str, Any]], None]:
