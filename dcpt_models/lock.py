@@ -29,7 +29,10 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / NAME).open("a+", encoding="utf-8")
+        try:
+            self._file = (folder / NAME).open("a+", encoding="utf-8")
+        except FileNotFoundError as error:
+            raise OptionError(f"{folder} is in use: another run has just moved it away; start one at a time") from error
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -39,7 +39,7 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
         RunError: If a worker or another process has ended.
     """
     opt = run.opt
-    _set_tf32(opt["train"].get("tf32"))
+    set_tf32(opt["train"].get("tf32"))
     # Networks start alike on every process, whatever else has drawn random numbers before.
     torch.manual_seed(opt["manual_seed"])
     model: DegradationModel = build_model(opt)
@@ -59,7 +59,8 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
         ) from error
 
 
-def _set_tf32(allowed: bool | None) -> None:
+def set_tf32(allowed: bool | None) -> None:
+    """Let GPUs compute fp32 products in TF32, or not; None leaves PyTorch's own choice."""
     if allowed is not None:
         torch.set_float32_matmul_precision("high" if allowed else "highest")
         torch.backends.cudnn.allow_tf32 = allowed

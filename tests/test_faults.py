@@ -244,6 +244,15 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone(
     assert third.wait().returncode == 130
 
 
+def test_of_two_runs_started_at_once_one_is_refused(small: Any, commands: Commands, tmp_path: Path) -> None:
+    file = write(small(tmp_path / "run"), tmp_path)
+    ended = [run.wait() for run in [commands.start(TRAIN, "-opt", file, cwd=tmp_path) for _ in range(2)]]
+    assert sorted(done.returncode for done in ended) == [0, 2]
+    (refused,) = (done for done in ended if done.returncode == 2)
+    assert "is in use: " in refused.stderr
+    assert (tmp_path / "run" / "training_states" / "60.state").exists()
+
+
 @pytest.mark.parametrize("method", [dcpt_options, restoration_options])  # one averages gradients itself, one by DDP
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_when_one_of_two_processes_is_gone_the_other_ends_with_a_message(

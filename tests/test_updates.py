@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dcpt_data import build_val_loaders
 from dcpt_models.base_model import DegradationModel
 from dcpt_models.learning_rate import build_optimizer
+from dcpt_models.training import set_tf32
 from dcpt_models.transfer import Transfer
 from dcpt_models.updates import LossScale, Precision, Updates, split
 
@@ -303,3 +304,15 @@ def test_a_gpu_is_not_waited_for_between_log_lines(kind: Any, train: dict[str, A
         torch.cuda.set_sync_debug_mode("default")
     assert model.guard.read() == []
     assert changed(before, model)
+
+
+def test_tf32_is_switched_on_and_off_and_otherwise_left_alone() -> None:
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        for allowed, precision in ((True, "high"), (False, "highest"), (None, "highest")):
+            set_tf32(allowed)
+            assert torch.get_float32_matmul_precision() == precision
+            assert torch.backends.cudnn.allow_tf32 is (precision == "high")
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

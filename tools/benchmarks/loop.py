@@ -33,7 +33,7 @@ OPTIMIZER = {"type": "AdamW", "lr": 1e-4, "weight_decay": 0.0, "betas": [0.9, 0.
 OURS, BARE = "ours", "bare loop"
 # Each has a turn of several iterations, as the first one after the other's finds memory in another state. A log line
 # comes in every turn, more often than while training.
-TURN, ROUNDS, WARMUP = 5, 2, 2
+TURN, WARMUP = 10, 1
 # What --full measures the memory of: networks with the options of their papers, crops and batches.
 NETWORKS = ("NAFNet", "Restormer", "PromptIR", "DCPTSwinIR")
 CROPS = ((64, 1), (64, 4), (128, 1))
@@ -77,7 +77,7 @@ def in_turns(folder: Path, extra: dict[str, Any], arguments: argparse.Namespace)
         Seconds of an iteration, one value a turn: of the bare loop; and of ours, from a batch to the question for the
         next one, with all that the loop does in between, log lines included. First by the clock, then of the processor.
     """
-    rounds = ROUNDS * arguments.repeats
+    rounds = arguments.repeats
     opt = options(folder, TURN * (rounds + WARMUP), extra, arguments)
     elapsed: dict[str, list[float]] = {OURS: [], BARE: []}
     processor: dict[str, list[float]] = {OURS: [], BARE: []}
