@@ -20,7 +20,7 @@ setup(
     license="Apache-2.0",
     packages=["dcpt_arch", "dcpt_models", "dcpt_data", "dcpt_data.degradations"],
     py_modules=["dcpt_compat"],
-    package_data={"dcpt_models": ["published/*.yml", "report/*"], "dcpt_data": ["*.yml"]},
+    package_data={"dcpt_models": ["published/*.yml", "report/*", "weights/*"], "dcpt_data": ["*.yml"]},
     # basicsr 1.4.2 is a source distribution that does not build on 3.13; torch no longer ships for 3.9.
     python_requires=">=3.10,<3.13",
     install_requires=[

@@ -22,17 +22,15 @@ from dcpt_models.tiling import Tiling, join, plan
 Precision = Literal["auto", "fp32", "bf16"]
 Progress = Callable[[float], None]
 
-# Weights that come with the package, if any do.
-WEIGHTS = Path(__file__).parent / "weights" / "restoration.safetensors"
-
 OVERLAP = 64  # pixels
 # Pixels that a network gets at once at most. Larger tiles are hardly faster, and the further the areas over which some
 # networks average are from the size of the training patches, the worse they restore.
 LARGEST = 3 * 2**19
 # Of the memory that is free, the share that is planned with; the system and other programs are left the rest.
 SHARES = {"cpu": 0.6, "cuda": 0.8}
-# What convolutions need besides their tensors: at most 1.12 times as much was measured (Restormer, on a CPU).
-MARGIN = 1.25
+# What is taken besides the tensors: convolutions were measured to need 1.12 times as much at most (Restormer, on a CPU),
+# and freed memory that a processor's heap keeps (heap.py) lies between them: 2.0 times.
+MARGINS = {"cpu": 2.2, "cuda": 1.25}
 # Images in memory besides the one that is worked on: what is read and written meanwhile, each decoded and copied.
 IMAGES = 8
 # The greatest mean squared difference of bfloat16 that is taken: it costs an image of 35 dB no more than 0.02 dB.
@@ -42,20 +40,6 @@ SAMPLE = 128  # side in pixels of what bfloat16 is tried on
 
 class RestoreError(RuntimeError):
     """An image that cannot be restored; the message says why and what to do."""
-
-
-def default_weights() -> Path:
-    """The weights that come with the package.
-
-    Raises:
-        OptionError: If none do.
-    """
-    if not WEIGHTS.is_file():
-        raise OptionError(
-            "which weights? None come with this version; give --weights FILE, such as "
-            "experiments/finetune_promptir_5d/models/net_g_latest.pth"
-        )
-    return WEIGHTS
 
 
 def choose_device(name: str) -> torch.device:
@@ -154,7 +138,7 @@ class Restorer:
             available = int(SHARES[self.device.type] * free_memory(self.device)) - others
         else:
             available = self.max_memory - used_memory(self.device) - others
-        each = MARGIN * self.per_pixel + 32  # the tile, and its share in the row that is put together
+        each = MARGINS[self.device.type] * self.per_pixel + 32  # the tile, and its share in the row that is put together
         allowed = min(self._limit, int(available / each))
         side = self.tile if self.tile and self.tile**2 <= allowed else None
         tiling = plan(height, width, allowed, side, self.overlap, self.network.size_multiple)

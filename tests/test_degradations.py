@@ -213,6 +213,21 @@ def test_haze_is_the_scattering_model():
     assert 0.1 < transmission.min() < transmission.max() <= 1
 
 
+def test_haze_of_a_part_of_a_view_is_flatter_and_anywhere_in_it():
+    black = np.zeros((64, 96, 3), np.float32)
+    whole, part = (
+        [degrade("haze", black, generator(seed), beta=1.0, airlight=0.9, view=view) for seed in range(40)]
+        for view in (1, 0.25)
+    )
+    assert np.mean([x.std() for x in part]) < 0.5 * np.mean([x.std() for x in whole])
+    means = [x.mean() for x in part]
+    near, far = (
+        np.mean([rows.mean() for rows in quarter]) for quarter in zip(*((x[-16:], x[:16]) for x in whole), strict=True)
+    )
+    assert min(means) < near + 0.05 < far - 0.05 < max(means)
+    assert part[0].shape == black.shape
+
+
 @every_photo
 def test_rain_lightens_a_part_of_the_pixels_only(photo):
     image = load(photo)

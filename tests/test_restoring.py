@@ -21,7 +21,7 @@ from dcpt_arch.backbone import FeatureInfo
 from dcpt_data.image_files import ImageFile, read_image_file, write_image_file
 from dcpt_data.images import to_float
 from dcpt_data.photographs import TEST, load
-from dcpt_models import OptionError, restoring
+from dcpt_models import restoring
 from dcpt_models.memory import bytes_per_pixel, free_main_memory, free_memory, is_out_of_memory, used_memory
 from dcpt_models.pipeline import overlapped
 from dcpt_models.restoring import (
@@ -30,7 +30,6 @@ from dcpt_models.restoring import (
     Restorer,
     average_over_symmetries,
     choose_device,
-    default_weights,
 )
 from dcpt_models.tiling import cover, join, plan
 
@@ -381,7 +380,7 @@ def test_memory_decides_the_size_of_tiles(cat, monkeypatch) -> None:
     def tiles(pixels: int, **options: Any) -> int:
         return Restorer(network, CPU, "fp32", **options)._plan(np.empty((3000, 4000, 3), np.uint8)).pixels // pixels
 
-    each = restoring.MARGIN * bytes_per_pixel(network) + 32
+    each = restoring.MARGINS["cpu"] * bytes_per_pixel(network) + 32
     others = restoring.IMAGES * 3000 * 4000 * 3
     assert 0.5 * LARGEST < tiles(1) <= LARGEST
     limit = int(held + others + 250_000 * each)
@@ -515,14 +514,6 @@ def test_bad_arguments(arguments, code, message, weights, crop_folder, tmp_path,
     assert message in capsys.readouterr().err
     assert {path: path.read_bytes() for path in crop_folder.iterdir()} == before
     assert not list(tmp_path.iterdir())
-
-
-def test_without_weights_the_message_says_what_to_give(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(restoring, "WEIGHTS", tmp_path / "shipped.safetensors")
-    with pytest.raises(OptionError, match="None come with this version; give --weights FILE, such as experiments/"):
-        default_weights()
-    (tmp_path / "shipped.safetensors").touch()
-    assert default_weights() == tmp_path / "shipped.safetensors"
 
 
 def test_a_gpu_is_taken_if_there_is_one(monkeypatch) -> None:

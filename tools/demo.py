@@ -28,15 +28,15 @@ import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_arch.checkpoints import load_network
 from dcpt_data import DataError, DegradationDataset
 from dcpt_data.images import to_uint8, write_image
-from dcpt_data.photographs import TEST, TRAIN, write_photographs, write_tiles
+from dcpt_data.photographs import SCIENCE, TEST, TRAIN, write_photographs, write_tiles
 from dcpt_models.command import DONE, INTERRUPTED, run_command
 from dcpt_models.option_files import OptionError, read_options
 from dcpt_models.tables import Method, Table
 
 ROOT = Path(__file__).resolve().parent.parent
-# In pixels. Training photographs are cut, since decoding whole ones for a small crop each would take half of the time;
-# test photographs are too, so that two of them give the classifier enough samples.
-TRAIN_TILE, TEST_TILE = 192, 128
+# In pixels. Photographs are reduced, which makes them sharp, so that even a short run learns to remove blur, and a crop
+# shows much of one. Test photographs are cut for the classifier, so that two of them give it enough samples.
+LARGEST, TEST_TILE = 320, 64
 
 
 def parser() -> argparse.ArgumentParser:
@@ -112,9 +112,9 @@ def main() -> None:
     if out.exists() and any(out.iterdir()):
         raise OptionError(f"{out} is not empty; remove it or choose another --out")
     begun = time.time()
-    write_tiles(out / "photographs" / "train", TRAIN, TRAIN_TILE)
-    write_photographs(out / "photographs" / "test", TEST)
-    write_tiles(out / "photographs" / "test_tiles", TEST, TEST_TILE)
+    write_photographs(out / "photographs" / "train", {**TRAIN, **SCIENCE}, LARGEST)
+    write_photographs(out / "photographs" / "test", TEST, LARGEST)
+    write_tiles(out / "photographs" / "test_tiles", TEST, TEST_TILE, LARGEST)
     force = [f"manual_seed={arguments.seed}", *arguments.force_yml]
     print("Step 1 of 2: pre-training by degradation classification", file=sys.stderr)
     accuracy = [results["average"]["accuracy"] for results in validations(train("demo_dcpt.yml", out, force))]

@@ -1,11 +1,13 @@
 """Tell which degradation photographs have, and where, by a pre-trained backbone and its classifier.
 
-  python tools/diagnose.py photo.jpg --classifier experiments/dcpt_promptir_5d/models/net_dc_latest.pth --maps maps
+  python tools/diagnose.py photo.jpg --maps maps
+  python tools/diagnose.py photo.jpg --classifier experiments/dcpt_promptir_5d/models/net_dc_latest.pth
   python tools/diagnose.py --calibrate --classifier experiments/dcpt_promptir_5d/models/net_dc_latest.pth
 
-The second command comes first: on the validation sets of the run's option file it finds how far the classifier's
-confidence can be trusted, and from where on an image has none of its degradations or an unfamiliar one. The result is
-written beside the classifier. The backbone is net_g_N.pth beside net_dc_N.pth; the option file is the run's.
+Without --classifier it is the networks that come with the package (dcpt_models/weights/README.md). Of one's own, the
+third command comes first: on the validation sets of the run's option file it finds how far the classifier's confidence
+can be trusted, and from where on an image has none of its degradations or an unfamiliar one. The result is written
+beside the classifier. The backbone is net_g_N.pth beside net_dc_N.pth; the option file is the run's.
 """
 
 import argparse
@@ -34,6 +36,7 @@ from dcpt_models.diagnosis_sheet import draw
 from dcpt_models.labels import CLEAN, multi_hot
 from dcpt_models.logs import start_logger
 from dcpt_models.option_files import OptionError
+from dcpt_models.packing import default_package
 from dcpt_models.pipeline import overlapped
 from dcpt_models.restoring import choose_device
 from dcpt_models.settings import datasets_of
@@ -54,7 +57,7 @@ def share(text: str) -> float:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="file, folder, or pattern in quotes ('in/**/*.jpg')")
-    parser.add_argument("--classifier", type=Path, required=True, metavar="FILE", help="net_dc_N.pth of a run")
+    parser.add_argument("--classifier", type=Path, metavar="FILE", help="net_dc_N.pth of a run (default: our own)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="the backbone (default: net_g_N.pth beside it)")
     parser.add_argument("-opt", metavar="FILE", help="option file of the run (default: the one archived in it)")
     parser.add_argument("--maps", type=Path, metavar="FOLDER", help="write a PNG of each image that shows where")
@@ -72,6 +75,8 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.calibrate == bool(arguments.images):
         parser.error("give images, or --calibrate and no images")
+    if not arguments.classifier and (arguments.weights or arguments.opt or arguments.calibrate):
+        parser.error("--weights, -opt and --calibrate are about the classifier of a run; give it by --classifier")
     return arguments
 
 
@@ -194,11 +199,15 @@ def main() -> None:
     arguments = parse()
     device = choose_device(arguments.device)
     start_logger(None)
-    option_file = arguments.opt or str(option_file_of(arguments.classifier))
-    files = (arguments.classifier, arguments.weights, Path(option_file))
+    if arguments.classifier:
+        option_file = Path(arguments.opt or option_file_of(arguments.classifier))
+        files = (arguments.classifier, arguments.weights, option_file)
+    else:
+        package = default_package()
+        files = (package.classifier, package.network, package.options)
     diagnoser = load_diagnoser(*files, device, calibrated=not arguments.calibrate)
     if arguments.calibrate:
-        fit(diagnoser, option_file, arguments)
+        fit(diagnoser, str(files[2]), arguments)
     else:
         diagnose(diagnoser, arguments)
 

@@ -1,10 +1,12 @@
 """Restore photographs: files, folders with all that is in them, or patterns, of any size.
 
+  python tools/restore.py photo.jpg
   python tools/restore.py photo.jpg --weights experiments/finetune_promptir_5d/models/net_g_latest.pth
 
 Results go to --out (default: restored) under the same names and paths, 8 or 16 bits, gray or colour, with their alpha
 channel, colour profile and EXIF. What is there already is kept, unless --overwrite is given. Large photographs are
-restored in overlapping tiles, as large as memory allows. The network is read off the checkpoint.
+restored in overlapping tiles, as large as memory allows. The network is read off the checkpoint; without one, it is
+the small one that comes with the package (dcpt_models/weights/README.md).
 """
 
 import argparse
@@ -23,8 +25,9 @@ from dcpt_data.images import IMAGE_SUFFIXES
 from dcpt_data.outputs import Job, find_images, list_failures, name_targets
 from dcpt_models.command import run_command
 from dcpt_models.logs import start_logger
+from dcpt_models.packing import default_package
 from dcpt_models.pipeline import overlapped
-from dcpt_models.restoring import OVERLAP, RestoreError, Restorer, choose_device, default_weights
+from dcpt_models.restoring import OVERLAP, RestoreError, Restorer, choose_device
 
 
 def whole(least: int):
@@ -49,7 +52,7 @@ def gigabytes(text: str) -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder, or pattern in quotes ('in/**/*.jpg')")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the package's, if any)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the package's own)")
     parser.add_argument("--out", type=Path, default=Path("restored"), help="folder to write to (default: restored)")
     formats = sorted(suffix[1:] for suffix in IMAGE_SUFFIXES)
     parser.add_argument("--format", choices=formats, help="of the results (default: that of each image)")
@@ -104,7 +107,7 @@ def restore_all(jobs: list[Job], restorer: Restorer) -> list[dict[str, Any]]:
 def main() -> None:
     arguments = parse()
     device = choose_device(arguments.device)
-    weights = arguments.weights or default_weights()
+    weights = arguments.weights or default_package().network
     suffix = f".{arguments.format}" if arguments.format else None
     jobs = name_targets(find_images(arguments.images, arguments.out), arguments.out, suffix)
     waiting = [job for job in jobs if arguments.overwrite or not job.target.exists()]

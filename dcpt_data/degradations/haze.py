@@ -6,7 +6,7 @@ from dcpt_data.degradations.registry import Image, Range, Rng, draw, register_de
 
 
 @register_degradation(stage="air", tensors=True)
-def haze(image: Image, rng: Rng, *, beta: Range = (0.6, 1.8), airlight: Range = (0.7, 1.0)) -> Image:
+def haze(image: Image, rng: Rng, *, beta: Range = (0.6, 1.8), airlight: Range = (0.7, 1.0), view: Range = 1.0) -> Image:
     """Homogeneous haze, by atmospheric scattering: I = J t + A (1 - t), t = exp(-beta d).
 
     The depth d is made up, as a photograph has none: 0 is the camera and 1 the horizon, see ``_depth``.
@@ -15,15 +15,28 @@ def haze(image: Image, rng: Rng, *, beta: Range = (0.6, 1.8), airlight: Range = 
     TIP 2019; the ranges of A and beta are those of its indoor training set (ITS).
 
     Args:
-        image: As ``degrade`` takes it; it is seen as a whole view, the horizon at its top.
+        image: As ``degrade`` takes it; it is seen as a whole view, the horizon at its top, or as a part of one.
         rng: The source of randomness.
         beta: Scattering coefficient per unit of depth, 0 to 10.
         airlight: The colour A of the haze, a grey, 0 to 1.
+        view: The share of the view's height and width that the image is, 0.1 to 1. Below 1 it is a window at a random
+            place of it: a crop of a photograph has less depth in it than the photograph, and a network that is to
+            restore whole photographs is trained on crops with such haze.
     """
     scattering = draw(rng, beta, "beta", 0, 10)
     grey = draw(rng, airlight, "airlight", 0, 1)
-    transmission = like(np.exp(-scattering * _depth(rng, *image.shape[:2])), image)[:, :, None]
+    share = draw(rng, view, "view", 0.1, 1)
+    transmission = like(np.exp(-scattering * _window(rng, *image.shape[:2], share)), image)[:, :, None]
     return (grey + (image - grey) * transmission).clip(0, 1)
+
+
+def _window(rng: Rng, height: int, width: int, share: float) -> Image:
+    """The depth map, H x W, of a window at a random place of a view that is 1 / share as high and wide."""
+    if share == 1:
+        return _depth(rng, height, width)
+    depth = _depth(rng, round(height / share), round(width / share))
+    top, left = (rng.integers(0, whole - part + 1) for whole, part in zip(depth.shape, (height, width), strict=True))
+    return depth[top : top + height, left : left + width]
 
 
 def _depth(rng: Rng, height: int, width: int) -> Image:
