@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from dcpt_arch.products import eager_on_cpu, pointwise, product
+from dcpt_arch.products import eager_on_cpu
 
 # A processor computes this many channels at once; the few left over cost it as much time.
 ALIGNMENT = 16
@@ -48,7 +48,7 @@ def spread(
         return [F.pad(part, end) if zeros else part for part in tensor.chunk(groups)]
 
     weights = zip(*map(parts, (enter.weight, enter.bias, depthwise.weight, depthwise.bias)), strict=True)
-    return [F.conv2d(pointwise(x, a, a0), b, b0, padding=1, groups=len(b)) for a, a0, b, b0 in weights]
+    return [F.conv2d(F.conv2d(x, a, a0), b, b0, padding=1, groups=len(b)) for a, a0, b, b0 in weights]
 
 
 def similarities(q: torch.Tensor, k: torch.Tensor, heads: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -124,10 +124,7 @@ def product_by_image(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor |
     """
     n, _, h, w = x.shape
     pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, -1)
-    if n == 1 and eager_on_cpu(x):
-        y = product(pixels, weight[0], bias)
-    else:
-        y = pixels @ weight.to(pixels.dtype).transpose(1, 2)
-        if bias is not None:
-            y = y + bias
+    y = pixels @ weight.to(pixels.dtype).transpose(1, 2)
+    if bias is not None:
+        y = y + bias
     return y.unflatten(1, (h, w)).permute(0, 3, 1, 2)

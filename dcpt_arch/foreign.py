@@ -14,7 +14,8 @@ from dcpt_arch.backbone import SETTING, RestorationBackbone
 from dcpt_arch.nafnet_arch import NAFNet
 from dcpt_arch.promptir_arch import PromptIR
 from dcpt_arch.restormer_arch import Restormer
-from dcpt_arch.swinir_arch import DCPTSwinIR, relative_position_index, shifted_window_mask
+from dcpt_arch.swinir_arch import DCPTSwinIR, relative_position_index
+from dcpt_arch.windows import shifted_window_mask
 
 StateDict = dict[str, torch.Tensor]
 

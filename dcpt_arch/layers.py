@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -53,7 +55,7 @@ class Stage(nn.Sequential):
         super().__init__(*blocks)
         self.checkpointing = checkpointing
 
-    def forward(self, x: torch.Tensor, *shared: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, *shared: Any) -> torch.Tensor:
         """Apply the blocks one after the other; each is given what is `shared`, too."""
         for block in self:
             if self.checkpointing and self.training:

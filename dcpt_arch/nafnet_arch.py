@@ -11,9 +11,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from dcpt_arch.backbone import FeatureInfo, RestorationBackbone, check_levels
-from dcpt_arch.gates import simple_gate
 from dcpt_arch.layers import LayerNorm2d, Stage
-from dcpt_arch.products import PointwiseConv2d, pointwise
 
 
 def sliding_mean(x: torch.Tensor, length: int, dim: int) -> torch.Tensor:
@@ -58,8 +56,8 @@ class NAFBlock(nn.Module):
     """The block of Figure 3c: a gated depth-wise convolution with simplified channel attention, then a gated 1x1 pair.
 
     Both halves are residual and scaled by `beta` and `gamma`, which start at zero, so that a new block is the identity.
-    These factors, and those of the channel attention, scale the weights of the convolution beside them: the weights are
-    fewer than the pixels, and nothing but the convolution's input is kept for the backward pass.
+    These factors scale the weights of the convolution before them: the weights are fewer than the pixels, and the
+    convolution's output need not be kept for the backward pass.
 
     Args:
         channels: Channels of input and output.
@@ -69,14 +67,14 @@ class NAFBlock(nn.Module):
     def __init__(self, channels: int, window: int | None = None) -> None:
         super().__init__()
         self.norm1 = LayerNorm2d(channels)
-        self.conv1 = PointwiseConv2d(channels, 2 * channels)
+        self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
         self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
         pool = nn.AdaptiveAvgPool2d(1) if window is None else LocalAveragePool(window)
         self.sca = nn.Sequential(pool, nn.Conv2d(channels, channels, 1))
-        self.conv3 = PointwiseConv2d(channels, channels)
+        self.conv3 = nn.Conv2d(channels, channels, 1)
         self.norm2 = LayerNorm2d(channels)
-        self.conv4 = PointwiseConv2d(channels, 2 * channels)
-        self.conv5 = PointwiseConv2d(channels, channels)
+        self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv5 = nn.Conv2d(channels, channels, 1)
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
@@ -87,11 +85,17 @@ class NAFBlock(nn.Module):
         return x + scaled(self.conv5, y, self.gamma)
 
 
-def scaled(conv: PointwiseConv2d, x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+def simple_gate(x: torch.Tensor) -> torch.Tensor:
+    """Multiply the two halves of the channels, N x 2C x H x W (Eq. 6): a gate without activation function."""
+    a, b = x.chunk(2, dim=1)
+    return a * b
+
+
+def scaled(conv: nn.Conv2d, x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
     """A 1x1 convolution whose output channels are scaled by `factors`, 1 x C x 1 x 1."""
     factors = factors.flatten()
     assert conv.bias is not None
-    return pointwise(x, conv.weight * factors[:, None, None, None], conv.bias * factors)
+    return F.conv2d(x, conv.weight * factors[:, None, None, None], conv.bias * factors)
 
 
 @ARCH_REGISTRY.register()
@@ -158,7 +162,7 @@ class NAFNet(RestorationBackbone):
 
         self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
         for blocks in dec_blk_nums:
-            self.ups.append(nn.Sequential(PointwiseConv2d(channels, 2 * channels, bias=False), nn.PixelShuffle(2)))
+            self.ups.append(nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2)))
             channels, stride = channels // 2, stride // 2
             self.decoders.append(stage(blocks, channels, stride))
             self.feature_info.insert(0, FeatureInfo(channels=channels, stride=stride))

@@ -1,9 +1,9 @@
-"""Products of every pixel's channels with a matrix: 1x1 convolutions and linear layers, by the fastest library.
+"""Products of every pixel's channels with a matrix, by the fastest library.
 
-PyTorch computes a 1x1 convolution, its gradients and a linear layer by different libraries, and which of them is the
-fastest depends on the direction and on the size. Here each product goes to the
-fastest; the results are the same but for rounding. Under torch.compile, in exported graphs, on a GPU and in other
-precisions than float32 and bfloat16 it is PyTorch's own operator that is used.
+PyTorch computes a linear layer and its gradients by a library that is not the fastest in each direction and for each
+size. Here each product goes to the fastest; results are the same but for rounding. (1x1 convolutions gain nothing:
+docs/PERFORMANCE.md.) Under torch.compile, in exported graphs, on a GPU and in other precisions than float32 and
+bfloat16 it is PyTorch's own operator that is used.
 """
 
 from __future__ import annotations
@@ -98,35 +98,3 @@ class PixelLinear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return product(x, self.weight, self.bias)
-
-
-class PointwiseConv2d(nn.Conv2d):
-    """A 1x1 convolution.
-
-    Args:
-        in_channels: Channels of the input.
-        out_channels: Channels of the output.
-        bias: Whether there is a bias.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
-        super().__init__(in_channels, out_channels, 1, bias=bias)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return pointwise(x, self.weight, self.bias)
-
-
-def pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """A 1x1 convolution.
-
-    Args:
-        x: N x K x H x W; with channels last in memory nothing is moved.
-        weight: C x K x 1 x 1.
-        bias: C.
-
-    Returns:
-        N x C x H x W.
-    """
-    if not eager_on_cpu(x) or not x.is_contiguous(memory_format=torch.channels_last):
-        return F.conv2d(x, weight, bias)
-    return product(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)

@@ -16,6 +16,8 @@ from torch import nn
 
 from dcpt_arch.backbone import FeatureInfo, RestorationBackbone, check_levels
 from dcpt_arch.layers import LayerNorm2d, Stage
+from dcpt_arch.products import PixelLinear
+from dcpt_arch.windows import Windows, attention, reorder, windows_of
 
 # The mean colour of the images SwinIR was published with (DIV2K).
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
@@ -30,29 +32,6 @@ def relative_position_index(window: int) -> torch.Tensor:
     rows, columns = torch.arange(window).repeat_interleave(window), torch.arange(window).repeat(window)
     down, right = (position[:, None] - position[None, :] + window - 1 for position in (rows, columns))
     return down * (2 * window - 1) + right
-
-
-def shifted_window_mask(height: int, width: int, window: int, device: torch.device | None = None) -> torch.Tensor:
-    """What is added to the attention's logits to part pixels that only the cyclic shift has put into one window.
-
-    Args:
-        height: Height of the image, a multiple of `window`.
-        width: Width of the image, a multiple of `window`.
-        window: Side of a window; the shift is half of it.
-        device: Where the mask is wanted.
-
-    Returns:
-        Windows x window² x window²: 0 for pairs of neighbours in the image, -100 (as published) for others.
-    """
-
-    def strip(side: int) -> torch.Tensor:
-        position = torch.arange(side, device=device)
-        return (position >= side - window).int() + (position >= side - window // 2).int()
-
-    region = 3 * strip(height)[:, None] + strip(width)
-    region = region.reshape(height // window, window, width // window, window).transpose(1, 2).reshape(-1, window**2)
-    apart = region[:, :, None] != region[:, None, :]
-    return apart.float() * -100.0
 
 
 class WindowAttention(nn.Module):
@@ -76,39 +55,24 @@ class WindowAttention(nn.Module):
             self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
             nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
             self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = PixelLinear(channels, 3 * channels)
+        self.proj = PixelLinear(channels, channels)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Attend.
 
         Args:
-            x: N x H x W x C.
-            mask: Windows x window² x window², added to the logits; None for nothing.
+            x: The pixels of all windows, T x C.
+            mask: As of `windows.attention`.
 
         Returns:
-            N x H x W x C.
+            T x C.
         """
-        n, h, w, c = x.shape
-        side, heads = self.window, self.heads
-        rows, columns, area = h // side, w // side, side**2
-        qkv = self.qkv(x).reshape(n, rows, side, columns, side, 3, heads, c // heads)
-        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7)  # 3 x N x windows down x windows right x heads x window x window x d
+        qkv = self.qkv(x).view(-1, self.window**2, 3, self.heads, x.shape[-1] // self.heads)
         bias = None
         if self.position_bias:
-            table = self.relative_position_bias_table
-            bias = table[self.relative_position_index].permute(2, 0, 1)  # heads x area x area
-        if mask is None:
-            qkv = qkv.reshape(3, n * rows * columns, heads, area, c // heads)
-        else:
-            # A bias that differs between windows is shared by the images of a batch: windows count as heads.
-            qkv = qkv.reshape(3, n, rows * columns * heads, area, c // heads)
-            mask = mask[:, None].expand(-1, heads, -1, -1)
-            bias = (mask if bias is None else mask + bias).reshape(rows * columns * heads, area, area)
-        q, k, v = qkv.unbind(0)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=None if bias is None else bias[None].to(q.dtype))
-        y = y.reshape(n, rows, columns, heads, side, side, c // heads).permute(0, 1, 4, 2, 5, 3, 6)
-        return self.proj(y.reshape(n, h, w, c))
+            bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+        return self.proj(attention(qkv, bias, mask).reshape(x.shape))
 
 
 class FeedForward(nn.Module):
@@ -116,8 +80,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
+        self.fc1 = PixelLinear(channels, hidden)
+        self.fc2 = PixelLinear(hidden, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.fc2(F.gelu(self.fc1(x)))
@@ -145,16 +109,13 @@ class SwinTransformerLayer(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = FeedForward(channels, int(channels * mlp_ratio))
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """N x H x W x C to the same; `mask` is used by the layers that shift."""
-        y = self.norm1(x)
+    def forward(self, x: torch.Tensor, windows: Windows) -> torch.Tensor:
+        """The pixels of all windows, T x C, to the same."""
         if self.shift:
-            y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
-            y = torch.roll(self.attn(y, mask), (self.shift, self.shift), (1, 2))
-        else:
-            y = self.attn(y, None)
-        x = x + y
-        return x + self.mlp(self.norm2(x))
+            x = reorder(x, windows.shift)
+        x = x + self.attn(self.norm1(x), windows.mask if self.shift else None)
+        x = x + self.mlp(self.norm2(x))
+        return reorder(x, windows.shift.inverse()) if self.shift else x
 
 
 class ResidualSwinTransformerBlock(nn.Module):
@@ -176,10 +137,12 @@ class ResidualSwinTransformerBlock(nn.Module):
         self.residual_group = nn.ModuleDict({"blocks": Stage(*layers, checkpointing=checkpointing)})
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, windows: Windows) -> torch.Tensor:
         """N x C x H x W to the same."""
-        pixels = x.permute(0, 2, 3, 1).contiguous()
-        return x + self.conv(self.residual_group["blocks"](pixels, mask).permute(0, 3, 1, 2))
+        n, c, h, w = x.shape
+        pixels = reorder(x.permute(0, 2, 3, 1).reshape(-1, c), windows.enter)
+        pixels = reorder(self.residual_group["blocks"](pixels, windows), windows.enter.inverse())
+        return x + self.conv(pixels.view(n, h, w, c).permute(0, 3, 1, 2))
 
 
 @ARCH_REGISTRY.register()
@@ -260,13 +223,12 @@ class DCPTSwinIR(RestorationBackbone):
 
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         shallow = self.conv_first((x - self.mean) * self.img_range)  # Section 3.1, shallow feature extraction
-        mask = None
-        if self.shift_mask:
-            mask = shifted_window_mask(x.shape[-2], x.shape[-1], self.window_size, x.device)
+        n, _, h, w = x.shape
+        windows = windows_of((n, h, w), self.window_size, self.shift_mask, x.device)
         y = self.patch_embed(shallow)
         features: list[torch.Tensor] = []
         for layer in self.layers:
-            y = layer(y, mask)
+            y = layer(y, windows)
             features.insert(0, y)
         return features[: len(self.feature_info)], shallow
 

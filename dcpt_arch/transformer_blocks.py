@@ -11,7 +11,6 @@ from torch import nn
 from dcpt_arch.channel_products import product_by_image, similarities, spread
 from dcpt_arch.gates import gelu_gate
 from dcpt_arch.layers import LayerNorm2d
-from dcpt_arch.products import pointwise
 
 LayerNormKind = Literal["with_bias", "bias_free"]
 # The least norm that queries and keys are divided by, as published.
@@ -82,7 +81,7 @@ class GatedFeedForward(nn.Module):
         y = gelu_gate(*spread(x, self.project_in, self.dwconv, groups=2, fill=True))
         zeros = y.shape[1] - self.project_out.in_channels
         weight = F.pad(self.project_out.weight, (0, 0, 0, 0, 0, zeros)) if zeros else self.project_out.weight
-        return pointwise(y, weight, self.project_out.bias)
+        return F.conv2d(y, weight, self.project_out.bias)
 
 
 class TransformerBlock(nn.Module):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from dcpt_arch.checkpoints import CheckpointError
+from dcpt_models.heap import keep_freed_memory
 from dcpt_models.option_files import OptionError
 from dcpt_models.processes import stop_processes
 from dcpt_models.stopping import RunError, Stopped
@@ -23,6 +24,7 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
+    keep_freed_memory()
     try:
         main()
     except OptionError as error:

@@ -28,8 +28,8 @@ OVERLAP = 64  # pixels
 LARGEST = 3 * 2**19
 # Of the memory that is free, the share that is planned with; the system and other programs are left the rest.
 SHARES = {"cpu": 0.6, "cuda": 0.8}
-# What is taken besides the tensors: convolutions were measured to need 1.12 times as much at most (Restormer, on a CPU),
-# and freed memory that a processor's heap keeps (heap.py) lies between them: 2.0 times.
+# What is taken besides the tensors: convolutions were measured to need 1.12 times as much at most (Restormer, on a
+# CPU); freed memory that a processor's heap keeps (heap.py) lies between the tensors: 2.0 times in all.
 MARGINS = {"cpu": 2.2, "cuda": 1.25}
 # Images in memory besides the one that is worked on: what is read and written meanwhile, each decoded and copied.
 IMAGES = 8
@@ -138,7 +138,8 @@ class Restorer:
             available = int(SHARES[self.device.type] * free_memory(self.device)) - others
         else:
             available = self.max_memory - used_memory(self.device) - others
-        each = MARGINS[self.device.type] * self.per_pixel + 32  # the tile, and its share in the row that is put together
+        # The tile, and its share in the row that is put together.
+        each = MARGINS[self.device.type] * self.per_pixel + 32
         allowed = min(self._limit, int(available / each))
         side = self.tile if self.tile and self.tile**2 <= allowed else None
         tiling = plan(height, width, allowed, side, self.overlap, self.network.size_multiple)

@@ -70,3 +70,24 @@ def test_psnr_loss_is_the_mean_of_the_images_negative_psnr() -> None:
 def test_psnr_loss_of_perfect_images_is_finite() -> None:
     image = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(build_loss({"type": "PSNRLoss"})(image, image.clone()), torch.tensor(-80.0))
+
+
+def test_psnr_loss_lets_hardly_anything_be_gained_beyond_its_limit() -> None:
+    image = torch.rand(1, 3, 8, 8)
+    good, better = image + 10 ** (-60 / 20), image + 10 ** (-70 / 20)
+    published, limited = build_loss({"type": "PSNRLoss"}), build_loss({"type": "PSNRLoss", "limit": 45})
+    torch.testing.assert_close(limited(image, image.clone()), torch.tensor(-45.0))
+    assert published(good, image) - published(better, image) > 9
+    assert 0 < limited(good, image) - limited(better, image) < 0.2
+
+
+def test_psnr_loss_of_absolute_differences_does_not_mind_single_pixels() -> None:
+    target = torch.rand(1, 3, 8, 8)
+    even, single = target + 0.01, target.clone()
+    single[0, 0, 0, 0] += 0.01 * 192  # the same mean absolute difference
+    l1, l2 = (build_loss({"type": "PSNRLoss", "error": error}) for error in ("l1", "l2"))
+    torch.testing.assert_close(l1(single, target), l1(even, target), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(l1(even, target), torch.tensor(-40.0), rtol=1e-3, atol=1e-3)
+    assert l2(single, target) > l2(even, target) + 20
+    with pytest.raises(ValueError, match="'l1' or 'l2', not 'l3'"):
+        build_loss({"type": "PSNRLoss", "error": "l3"})

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 
 from dcpt_data.degradations.arrays import like
-from dcpt_data.degradations.registry import Image, Range, Rng, draw, register_degradation
+from dcpt_data.degradations.registry import Image, Range, Rng, draw, draw_whole, register_degradation
 
 
 @register_degradation(stage="air", tensors=True)
@@ -26,7 +26,8 @@ def haze(image: Image, rng: Rng, *, beta: Range = (0.6, 1.8), airlight: Range = 
     scattering = draw(rng, beta, "beta", 0, 10)
     grey = draw(rng, airlight, "airlight", 0, 1)
     share = draw(rng, view, "view", 0.1, 1)
-    transmission = like(np.exp(-scattering * _window(rng, *image.shape[:2], share)), image)[:, :, None]
+    height, width = image.shape[:2]
+    transmission = like(np.exp(-scattering * _window(rng, height, width, share)), image)[:, :, None]
     return (grey + (image - grey) * transmission).clip(0, 1)
 
 
@@ -35,7 +36,10 @@ def _window(rng: Rng, height: int, width: int, share: float) -> Image:
     if share == 1:
         return _depth(rng, height, width)
     depth = _depth(rng, round(height / share), round(width / share))
-    top, left = (rng.integers(0, whole - part + 1) for whole, part in zip(depth.shape, (height, width), strict=True))
+    top, left = (
+        draw_whole(rng, (0, whole - part), "place", 0, whole)
+        for whole, part in zip(depth.shape, (height, width), strict=True)
+    )
     return depth[top : top + height, left : left + width]
 
 

@@ -7,10 +7,10 @@ import contextlib
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -162,8 +162,22 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def options(folder: Path, total: int, extra: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Options of a restoration run in a folder, whose data set is there but not read."""
+def options(
+    folder: Path,
+    total: int,
+    extra: dict[str, Any],
+    arguments: argparse.Namespace,
+    others: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Options of a run in a folder, whose data set is there but not read.
+
+    Args:
+        folder: An empty one.
+        total: Iterations.
+        extra: Of the `train` section.
+        arguments: Of the command.
+        others: Keys beside the `train` section, where it is to be no restoration with `NETWORK`.
+    """
     (folder / "images").mkdir()
     write_image(folder / "images" / "image.png", np.zeros((arguments.crop, arguments.crop, 3), np.uint8))
     train_set = {
@@ -183,6 +197,7 @@ def options(folder: Path, total: int, extra: dict[str, Any], arguments: argparse
         "train": {"total_iter": total + 1, "optim_g": OPTIMIZER, **extra},
         "logger": {"print_freq": TURN, "save_checkpoint_freq": 10**6},
         "path": {"experiments_root": str(folder / "run")},
+        **others,
     }
     file = folder / "loop.yml"
     file.write_text(yaml.safe_dump(values), encoding="utf-8")

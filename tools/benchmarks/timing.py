@@ -123,7 +123,7 @@ class Floor:
 
 def measure_floor(device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Floor:
     """Measure the rates of a matrix product of `dtype` and of a copy; the best of several tries."""
-    side, words = (8192, 2**28) if torch.device(device).type == "cuda" else (2048, 2**26)
+    side, words = (8192, 2**28) if torch.device(device).type == "cuda" else (1024, 2**26)
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     source = torch.randn(words, device=device)
     target = torch.empty_like(source)
@@ -135,7 +135,8 @@ class Work(TorchDispatchMode):
     """Counts what the operators within it do, backward passes included; views cost nothing.
 
     Attributes:
-        flops: Floating-point operations of convolutions, matrix products and attention, as torch's counter has them.
+        flops: Floating-point operations of convolutions, matrix products and attention, as torch's counter has them,
+            or as they are where that is wrong.
         bytes: Size of what each operator reads and writes, every operand once.
         floor_seconds: Sum over the operators of what the slower of both would take at the rates of `floor`. Operands
             that stay in a cache between two operators can take less, so that a share above 1 is possible.
@@ -149,8 +150,11 @@ class Work(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if func.is_view or func._overloadpacket in _FREE:
             return result
-        counter = flop_registry.get(func._overloadpacket)
-        flops = counter(*args, **(kwargs or {}), out_val=result) if counter else 0
+        if func._overloadpacket is torch.ops.aten.convolution_backward:
+            flops = _backward_flops(*args)
+        else:
+            counter = flop_registry.get(func._overloadpacket)
+            flops = counter(*args, **(kwargs or {}), out_val=result) if counter else 0
         moved = _size((args, kwargs, result))
         self.flops, self.bytes = self.flops + flops, self.bytes + moved
         if self.floor:
@@ -159,6 +163,13 @@ class Work(TorchDispatchMode):
 
 
 _FREE = {torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided, torch.ops.aten.detach}
+
+
+def _backward_flops(gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, *others: Any) -> int:
+    """Each gradient takes what the forward pass takes; torch's counter takes depth-wise convolutions for dense ones."""
+    transposed, wanted = others[-4], others[-1]
+    sites = x if transposed else gradient
+    return 2 * sites.numel() * weight[0].numel() * sum(wanted[:2])
 
 
 def _size(item: Any) -> int:
