@@ -110,7 +110,7 @@ def test_the_demo_runs_to_its_table_and_pictures(commands: Commands, tmp_path: P
     for name in ("haze", "rain", "noise", "motion_blur", "low_light", "average"):
         assert {"psnr", "ssim", "input_psnr", "input_ssim"} <= set(record["results"][name])
     sheet = cv2.imread(record["pictures"])
-    assert sheet.shape == (5 * 512, 3 * 512, 3)  # astronaut: a row for each degradation; input, restored, ground truth
+    assert sheet.shape == (5 * 320, 3 * 320, 3)  # astronaut: a row for each degradation; input, restored, ground truth
     assert "| low_light " in Path(record["table"]).read_text()
     page = Path(record["report"]).read_text(encoding="utf-8")
     assert "demo_dcpt" in page and "demo_finetune" in page

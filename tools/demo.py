@@ -1,4 +1,4 @@
-"""See DCPT work, without data and without a GPU: pre-train, fine-tune and compare, in 10 to 15 minutes on two cores.
+"""See DCPT work, without data and without a GPU: pre-train, fine-tune and compare, in about nine minutes on two cores.
 
   python tools/demo.py
 

@@ -39,7 +39,7 @@ from dcpt_models.option_files import OptionError
 from dcpt_models.packing import default_package
 from dcpt_models.pipeline import overlapped
 from dcpt_models.restoring import choose_device
-from dcpt_models.settings import datasets_of
+from dcpt_models.settings import datasets_of, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -200,7 +200,7 @@ def main() -> None:
     device = choose_device(arguments.device)
     start_logger(None)
     if arguments.classifier:
-        option_file = Path(arguments.opt or option_file_of(arguments.classifier))
+        option_file = Path(resolve(arguments.opt, ROOT)) if arguments.opt else option_file_of(arguments.classifier)
         files = (arguments.classifier, arguments.weights, option_file)
     else:
         package = default_package()

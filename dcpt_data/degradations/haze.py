@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 
 from dcpt_data.degradations.arrays import like
-from dcpt_data.degradations.registry import Image, Range, Rng, draw, draw_whole, register_degradation
+from dcpt_data.degradations.registry import Image, Range, Rng, draw, register_degradation
 
 
 @register_degradation(stage="air", tensors=True)
@@ -36,10 +36,8 @@ def _window(rng: Rng, height: int, width: int, share: float) -> Image:
     if share == 1:
         return _depth(rng, height, width)
     depth = _depth(rng, round(height / share), round(width / share))
-    top, left = (
-        draw_whole(rng, (0, whole - part), "place", 0, whole)
-        for whole, part in zip(depth.shape, (height, width), strict=True)
-    )
+    whole = rng.integers if isinstance(rng, np.random.Generator) else rng.randint
+    top, left = whole(0, depth.shape[0] - height + 1), whole(0, depth.shape[1] - width + 1)
     return depth[top : top + height, left : left + width]
 
 
