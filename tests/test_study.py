@@ -149,7 +149,7 @@ def test_the_mini_studies_compare_like_with_like(size: str) -> None:
     assert len(study.arms) == 9
     assert all(arm.about for arm in study.arms.values())
     assert len([job for job in jobs if job.script == "basicsr/train.py"]) == 15 * len(study.seeds)
-    assert len(study.seeds) >= (3 if size == "gpu" else 2)
+    assert len(study.seeds) >= 3
 
     def recipe(arm: str) -> dict[str, Any]:
         options = last[arm, 0].resolved

@@ -20,6 +20,7 @@ from dcpt_data.photographs import TEST, load
 from dcpt_models.diagnosing import load_diagnoser
 from dcpt_models.option_files import read_options
 from dcpt_models.packing import FOLDER, default_package
+from dcpt_models.settings import datasets_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = read_options(ROOT / "options" / "_base_" / "demo_test.yml").values["datasets"]
@@ -84,6 +85,13 @@ def test_the_classifier_knows_what_the_photographs_have(folder) -> None:
         for sample in samples(section, folder)
     ]
     assert np.mean(right) >= 0.3  # 1 in 11 by chance
+
+
+@pytest.mark.parametrize("name", ["test", "calibrate"])
+def test_the_option_files_of_the_model_card_are_right(name: str) -> None:
+    sets = datasets_of(str(ROOT / "options" / "package" / f"{name}.yml"), ROOT)
+    names = read_options(default_package().options).values["degradations"]
+    assert sorted(opt["name"] for key, opt in sets.items() if key != "train") == sorted(names)
 
 
 def test_both_tools_use_them_by_default(folder, tmp_path, monkeypatch, capsys) -> None:

@@ -34,8 +34,8 @@ from dcpt_models.option_files import OptionError, read_options
 from dcpt_models.tables import Method, Table
 
 ROOT = Path(__file__).resolve().parent.parent
-# In pixels. Photographs are reduced, which makes them sharp, so that even a short run learns to remove blur, and a crop
-# shows much of one. Test photographs are cut for the classifier, so that two of them give it enough samples.
+# In pixels. Photographs are reduced, so that a training crop shows much of one. Test photographs are cut for the
+# classifier, so that two of them give it enough samples.
 LARGEST, TEST_TILE = 320, 128
 
 
