@@ -287,6 +287,25 @@ def test_motion_blur_spreads_a_point_without_shifting_it(size):
         assert size / 2 - 1 <= reach <= size / 2 + 1.5
 
 
+@pytest.mark.parametrize(("angle", "rows", "columns"), [(0, 1, 21), (90, 21, 1), (-90, 21, 1), (180, 1, 21)])
+def test_motion_blur_at_an_angle_is_a_straight_line_of_even_weight(angle, rows, columns):
+    point = np.zeros((61, 71, 3), np.float32)
+    point[30, 35] = 1
+    spread = degrade("motion_blur", point, generator(), size=20, angle=angle)[..., 0]
+    line = spread[30 - rows // 2 : 31 + rows // 2, 35 - columns // 2 : 36 + columns // 2].ravel()
+    assert line.sum() == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(line[1:-1], 1 / 20, rtol=0.05)
+
+
+def test_motion_blur_at_45_degrees_goes_down_to_the_right():
+    point = np.zeros((61, 71, 3), np.float32)
+    point[30, 35] = 1
+    spread = degrade("motion_blur", point, generator(), size=20, angle=45)[..., 0]
+    rows, columns = np.nonzero(spread > 1e-3)
+    assert np.abs((rows - 30) - (columns - 35)).max() <= 1
+    assert rows.max() - 30 == pytest.approx(10 / np.sqrt(2), abs=1)
+
+
 def test_motion_blur_of_no_size_changes_nothing(crop):
     np.testing.assert_allclose(degrade("motion_blur", crop, generator(), size=0), crop, atol=1e-6)
 
