@@ -62,9 +62,10 @@ class NAFBlock(nn.Module):
     Args:
         channels: Channels of input and output.
         window: Side of the window over which the attention averages in eval mode; None for the whole image.
+        scale: What `beta` and `gamma` start at.
     """
 
-    def __init__(self, channels: int, window: int | None = None) -> None:
+    def __init__(self, channels: int, window: int | None = None, scale: float = 0.0) -> None:
         super().__init__()
         self.norm1 = LayerNorm2d(channels)
         self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
@@ -75,8 +76,8 @@ class NAFBlock(nn.Module):
         self.norm2 = LayerNorm2d(channels)
         self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
         self.conv5 = nn.Conv2d(channels, channels, 1)
-        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
-        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.beta = nn.Parameter(torch.full((1, channels, 1, 1), scale))
+        self.gamma = nn.Parameter(torch.full((1, channels, 1, 1), scale))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = simple_gate(self.conv2(self.conv1(self.norm1(x))))
@@ -115,6 +116,7 @@ class NAFNet(RestorationBackbone):
             attention averages in eval mode. The TLC paper takes 1.5 times the side of the training patches. None, as
             published, averages over the whole image.
         checkpointing: Whether training computes the blocks' activations twice to save memory.
+        initial_scale: What every block's `beta` and `gamma` start at; 0 as published.
 
     Raises:
         ValueError: If the lists of block numbers do not fit each other, or `tlc_size` is below 1.
@@ -132,6 +134,7 @@ class NAFNet(RestorationBackbone):
         dec_blk_nums: Sequence[int] = (1, 1, 1, 1),
         tlc_size: int | None = None,
         checkpointing: bool = False,
+        initial_scale: float = 0.0,
     ) -> None:
         super().__init__()
         check_levels("enc_blk_nums", enc_blk_nums)
@@ -145,7 +148,8 @@ class NAFNet(RestorationBackbone):
 
         def stage(blocks: int, channels: int, stride: int) -> Stage:
             window = None if tlc_size is None else max(1, tlc_size // stride)
-            return Stage(*(NAFBlock(channels, window) for _ in range(blocks)), checkpointing=checkpointing)
+            made = (NAFBlock(channels, window, initial_scale) for _ in range(blocks))
+            return Stage(*made, checkpointing=checkpointing)
 
         self.intro = nn.Conv2d(in_channels, width, 3, padding=1)
         self.ending = nn.Conv2d(width, out_channels, 3, padding=1)

@@ -280,6 +280,10 @@ def test_checkpointing_computes_every_block_again_while_training(name, training)
 def test_a_new_nafnet_block_is_the_identity():
     net, features = NAFNet(**SMALL["NAFNet"]), picture(8, 8, channels=6)
     assert torch.equal(net.encoders[0](features), features)
+    scaled = NAFNet(**SMALL["NAFNet"], initial_scale=0.3)
+    factors = [p for name, p in scaled.named_parameters() if name.endswith(("beta", "gamma"))]
+    assert len(factors) == 2 * len([m for m in scaled.modules() if type(m).__name__ == "NAFBlock"])
+    assert all(torch.equal(p, torch.full_like(p, 0.3)) for p in factors)
 
 
 def local_means(x, window):

@@ -67,7 +67,11 @@ class Comparison:
 
 
 def in_turns(
-    functions: Mapping[str, Call], repeats: int = 7, warmup: int = 1, device: str | torch.device = "cpu"
+    functions: Mapping[str, Call],
+    repeats: int = 7,
+    warmup: int = 1,
+    device: str | torch.device = "cpu",
+    before: int = 0,
 ) -> Comparison:
     """Time functions one after the other, round after round (A B A B ...), so that a busy machine slows all alike.
 
@@ -76,10 +80,13 @@ def in_turns(
         repeats: Rounds that count.
         warmup: Rounds before them that do not.
         device: A GPU is waited for before the clock is read.
+        before: Calls of the same function right before each timed one, where what is measured comes in long rows.
     """
     seconds: dict[str, list[float]] = {label: [] for label in functions}
     for round_ in range(-warmup, repeats):
         for label, function in functions.items():
+            for _ in range(before):
+                function()
             synchronise(device)
             begin = time.perf_counter()
             function()
