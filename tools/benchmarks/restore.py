@@ -15,7 +15,16 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from skimage import data
 
 from benchmarks.textbook import PUBLISHED, published, wake
-from benchmarks.timing import Comparison, in_turns, peak_memory
+from benchmarks.timing import (
+    PRECISIONS,
+    Comparison,
+    Floor,
+    floor_note,
+    in_turns,
+    measure_floor,
+    peak_memory,
+    share_of_floor,
+)
 from dcpt_arch import NAFNet, RestorationBackbone
 from dcpt_data.image_files import ImageFile, read_image_file, write_image_file
 from dcpt_models.heap import give_back_freed_memory, keep_freed_memory
@@ -43,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    tables = [of_network(name, arguments) for name in arguments.networks or SMALL]
+    floors = {name: measure_floor(arguments.device, dtype) for name, dtype in PRECISIONS.items()}
+    tables = [of_network(name, floors, arguments) for name in arguments.networks or SMALL]
     if not arguments.networks:
         network = build(width=32 if arguments.full else 16, blocks=28 if arguments.full else 4)
         peer = spandrel(network, arguments.device)
@@ -104,7 +114,7 @@ def rows(found: Comparison, calls: dict[str, Callable[[], Any]], device: str) ->
     return [{**found.row(label), "peak MB": peak_memory(call, device) / 1e6} for label, call in calls.items()]
 
 
-def of_network(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
+def of_network(name: str, floors: dict[str, Floor], arguments: argparse.Namespace) -> dict[str, Any]:
     """The table of whole photographs through one network."""
     if name == "NAFNet":
         network: RestorationBackbone = build(32, 28) if arguments.full else build(16, 4)
@@ -137,7 +147,8 @@ def of_network(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         row = found.row(label, "")
         if label != PUBLISHED:
             row["times as fast"] = found.ratio(PUBLISHED, label)
-        table.append({**row, "peak MB": peaks[label] / 1e6, "of published": peaks[label] / peaks[PUBLISHED]})
+        row |= {"peak MB": peaks[label] / 1e6, "of published": peaks[label] / peaks[PUBLISHED]}
+        table.append(row | share_of_floor(calls[label], floors["bf16" if label.endswith("bf16") else "fp32"], row))
     # Before it is rounded to 8 bit, which would hide most of it.
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(arguments.device) / 255
     with torch.inference_mode():
@@ -152,7 +163,8 @@ def of_network(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "notes": [
             f"Ours in float32 and the published form differ by {difference} of 255 at most; bfloat16 costs an image of "
             f"35 dB {lost:.4f} dB, with random weights. Ours keeps freed memory "
-            "(dcpt_models/heap.py); the published form runs as the C library is by itself."
+            "(dcpt_models/heap.py); the published form runs as the C library is by itself.",
+            floor_note(floors),
         ],
         "faster": {label: found.ratio(PUBLISHED, label) for label in calls if label != PUBLISHED},
     }

@@ -16,7 +16,16 @@ from basicsr.models import build_model
 
 from benchmarks.loop import NETWORK, OPTIMIZER, options
 from benchmarks.textbook import PUBLISHED, PlainTraining, wake
-from benchmarks.timing import Floor, count, fast_bfloat16, in_turns, measure_floor, peak_memory
+from benchmarks.timing import (
+    PRECISIONS,
+    Floor,
+    fast_bfloat16,
+    floor_note,
+    in_turns,
+    measure_floor,
+    peak_memory,
+    share_of_floor,
+)
 from dcpt_models.base_model import DegradationModel
 
 HELP = "an iteration of DCPT and one of restoration training, against the published forms with equal weights"
@@ -25,7 +34,6 @@ DEGRADATIONS = ["haze", "rain", "noise", "motion_blur", "low_light"]
 # What --full measures: the networks of the papers.
 NETWORKS = ("NAFNet", "Restormer", "PromptIR", "DCPTSwinIR")
 WIDTH = 32  # of the NAFNet of --full, as in the released checkpoints
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # What the classifier may have as channels; its cost is the same share of both forms.
 CLASSIFIER = {"type": "DegradationClassifier"}
 
@@ -120,14 +128,10 @@ def compare(
         row |= {"peak MB": peaks[label] / 1e6, "of published": peaks[label] / peaks[PUBLISHED]}
         if not arguments.compile or label == PUBLISHED:
             floor = floors["bf16" if label.endswith("bf16") else "fp32"]
-            work = count(calls.get(label, by_hand), floor)
-            row |= {"GFLOP": work.flops / 1e9, "of the floor": work.floor_seconds / found.median(label)}
+            row |= share_of_floor(calls.get(label, by_hand), floor, row)
         rows.append(row)
     named = " ".join([network["type"], *(f"of width {network['width']}" for _ in range("width" in network))])
-    rates = "; ".join(f"{name}: {floor}" for name, floor in floors.items())
-    notes = [
-        f"Of the floor: what its operators would take at the rates measured here, as a share of the time. {rates}."
-    ]
+    notes = [floor_note(floors)]
     if not fast_bfloat16(arguments.device):
         notes.append("This machine has no instructions for products of bfloat16.")
     return {

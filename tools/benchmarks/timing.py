@@ -21,6 +21,8 @@ from torch.utils.flop_counter import flop_registry
 PACKAGES = ("torch", "numpy", "opencv-python", "basicsr", "spandrel", "spandrel-extra-arches", "scikit-image")
 Call = Callable[[], Any]
 Row = Mapping[str, Any]
+# What networks are measured in.
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 # Time
@@ -154,6 +156,10 @@ class Work(TorchDispatchMode):
         self.flops, self.bytes, self.floor_seconds, self.floor = 0, 0, 0.0, floor
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with self:  # in inference mode operators that are made of others arrive whole
+            result = func.decompose(*args, **(kwargs or {}))
+        if result is not NotImplemented:
+            return result
         result = func(*args, **(kwargs or {}))
         if func.is_view or func._overloadpacket in _FREE:
             return result
@@ -193,6 +199,18 @@ def count(function: Call, floor: Floor | None = None) -> Work:
     with Work(floor) as work:
         function()
     return work
+
+
+def share_of_floor(function: Call, floor: Floor, row: Row) -> dict[str, float]:
+    """The cells of a function whose row has its time: its operations, and what the floor is of the time."""
+    work = count(function, floor)
+    return {"GFLOP": work.flops / 1e9, "of the floor": 1e3 * work.floor_seconds / row["ms"]}
+
+
+def floor_note(floors: Mapping[str, Floor]) -> str:
+    """What stands under a table with such cells."""
+    rates = "; ".join(f"{name}: {floor}" for name, floor in floors.items())
+    return f"Of the floor: what its operators would take at the rates measured here, as a share of the time. {rates}."
 
 
 # Memory
