@@ -179,6 +179,8 @@ def rows() -> dict[tuple[str, str], dict[str, str]]:
 
 
 def written(value: object) -> str:
+    if value is None:
+        return "none"
     if isinstance(value, tuple) and len(value) == 2:
         return f"{value[0]:g} to {value[1]:g}"
     if isinstance(value, tuple):
