@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from basicsr.models import build_model
 
-from benchmarks.loop import NETWORK, OPTIMIZER, options
+from benchmarks.loop import NETWORK, NETWORKS, OPTIMIZER, options
 from benchmarks.textbook import PUBLISHED, PlainTraining, wake
 from benchmarks.timing import (
     PRECISIONS,
@@ -31,8 +31,6 @@ from dcpt_models.base_model import DegradationModel
 HELP = "an iteration of DCPT and one of restoration training, against the published forms with equal weights"
 
 DEGRADATIONS = ["haze", "rain", "noise", "motion_blur", "low_light"]
-# What --full measures: the networks of the papers.
-NETWORKS = ("NAFNet", "Restormer", "PromptIR", "DCPTSwinIR")
 WIDTH = 32  # of the NAFNet of --full, as in the released checkpoints
 # What the classifier may have as channels; its cost is the same share of both forms.
 CLASSIFIER = {"type": "DegradationClassifier"}
