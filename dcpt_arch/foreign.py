@@ -20,8 +20,13 @@ from dcpt_arch.windows import shifted_window_mask
 StateDict = dict[str, torch.Tensor]
 
 
-def _published_as_ours(network: RestorationBackbone) -> StateDict:
-    return dict(network.state_dict())
+def _published(network: RestorationBackbone) -> StateDict:
+    """The state dict as it is, of a network with no setting that the original project lacks."""
+    state = dict(network.state_dict())
+    settings = [name.removeprefix(SETTING) for name in state if name.startswith(SETTING)]
+    if settings:
+        raise ValueError(f"the original has other values of {' and '.join(settings)}")
+    return state
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Family:
     recognises: Callable[[Mapping[str, torch.Tensor]], bool]
     convert: Callable[[StateDict], StateDict]
     arguments: Callable[[StateDict], dict[str, Any]]
-    to_published: Callable[[RestorationBackbone], StateDict] = _published_as_ours
+    to_published: Callable[[RestorationBackbone], StateDict] = _published
 
 
 def _count(state: Mapping[str, torch.Tensor], prefix: str) -> int:
@@ -76,14 +81,16 @@ def _nafnet_layout(state: StateDict) -> StateDict:
 
 
 def _nafnet_arguments(state: StateDict) -> dict[str, Any]:
-    stages = _count(state, "downs.")
+    stages, settings = _count(state, "downs."), _settings(state)
+    folded = settings.get("fold", 1) ** 2
     return {
-        "in_channels": state["intro.weight"].shape[1],
-        "out_channels": state["ending.weight"].shape[0],
+        "in_channels": state["intro.weight"].shape[1] // folded,
+        "out_channels": state["ending.weight"].shape[0] // folded,
         "width": state["intro.weight"].shape[0],
         "enc_blk_nums": [_count(state, f"encoders.{i}.") for i in range(stages)],
         "middle_blk_num": _count(state, "middle_blks."),
         "dec_blk_nums": [_count(state, f"decoders.{i}.") for i in range(stages)],
+        **settings,
     }
 
 
@@ -128,14 +135,6 @@ def _restormer_arguments(state: StateDict) -> dict[str, Any]:
         "layer_norm": "with_bias" if "latent.0.norm1.body.bias" in state else "bias_free",
         **_settings(state),
     }
-
-
-def _restormer_published(network: RestorationBackbone) -> StateDict:
-    state = dict(network.state_dict())
-    settings = [name.removeprefix(SETTING) for name in state if name.startswith(SETTING)]
-    if settings:
-        raise ValueError(f"the original has other values of {' and '.join(settings)}")
-    return state
 
 
 def _promptir_layout(state: StateDict) -> StateDict:
@@ -264,7 +263,6 @@ FAMILIES = (
         recognises=_is_restormer,
         convert=_restormer_layout,
         arguments=_restormer_arguments,
-        to_published=_restormer_published,
     ),
     Family(
         network=PromptIR,

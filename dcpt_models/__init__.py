@@ -5,6 +5,7 @@ from dcpt_models.dc_guided_model import DCGuidedModel
 from dcpt_models.dc_train_model import DCTrainModel
 from dcpt_models.dcpt_model import DCPTModel
 from dcpt_models.focal_loss import BinaryFocalLoss, FocalLoss
+from dcpt_models.frequency_loss import FrequencyL1Loss
 from dcpt_models.masked_dcpt_model import MaskedDCPTModel
 from dcpt_models.multi_label_dcpt_model import MultiLabelDCPTModel
 from dcpt_models.option_files import OptionError
@@ -17,6 +18,7 @@ __all__ = [
     "DCPTModel",
     "DCTrainModel",
     "FocalLoss",
+    "FrequencyL1Loss",
     "MaskedDCPTModel",
     "MultiLabelDCPTModel",
     "OptionError",

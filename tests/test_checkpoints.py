@@ -61,7 +61,8 @@ def assert_loaded(network, original):
     assert type(network) is type(original)
     assert not compare(network, original.state_dict())
     (first, *_) = (module for module in original.modules() if isinstance(module, torch.nn.Conv2d))
-    x = picture(9, 12, channels=original.intro.in_channels if isinstance(original, NAFNet) else first.in_channels)
+    wanted = original.intro.in_channels // original.fold**2 if isinstance(original, NAFNet) else first.in_channels
+    x = picture(9, 12, channels=wanted)
     with torch.no_grad():
         assert torch.equal(network(x), original.eval()(x))
 
@@ -176,6 +177,7 @@ def test_our_layout_and_unknown_ones_stay():
         {"width": 4, "enc_blk_nums": [0, 1], "middle_blk_num": 0, "dec_blk_nums": [1, 0]},
         {"in_channels": 4, "out_channels": 3, "width": 6, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
         {"in_channels": 1, "out_channels": 1, "width": 3, "enc_blk_nums": [12], "dec_blk_nums": [11]},
+        {"width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1], "fold": 2},
     ],
 )
 def test_arguments_of_nafnet(arguments):

@@ -91,3 +91,17 @@ def test_psnr_loss_of_absolute_differences_does_not_mind_single_pixels() -> None
     assert l2(single, target) > l2(even, target) + 20
     with pytest.raises(ValueError, match="'l1' or 'l2', not 'l3'"):
         build_loss({"type": "PSNRLoss", "error": "l3"})
+
+
+def test_frequency_loss_of_a_wave_sees_its_one_frequency() -> None:
+    row = torch.arange(16.0)
+    wave = torch.cos(2 * torch.pi * 3 * row / 16).expand(1, 1, 16, 16)
+    zero = torch.zeros_like(wave)
+    pixels, both = (
+        build_loss({"type": "FrequencyL1Loss", "loss_weight": 2.0, "frequency_weight": weight})(wave, zero)
+        for weight in (0.0, 0.5)
+    )
+    torch.testing.assert_close(pixels, 2 * F.l1_loss(wave, zero))
+    # Half of the wave's energy, 16 * 16 / 4, is at one of the 16 x 9 frequencies kept: a peak of 8 in 288 numbers.
+    torch.testing.assert_close(both - pixels, torch.tensor(2 * 0.5 * 8 / 288), rtol=1e-4, atol=1e-6)
+    assert build_loss({"type": "FrequencyL1Loss"})(wave, wave) == 0

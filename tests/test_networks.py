@@ -343,6 +343,22 @@ def test_tlc_makes_a_distant_pixel_irrelevant():
         assert not torch.equal(plain(changed)[..., :64], plain(x)[..., :64])
 
 
+def test_folding_moves_the_blocks_to_a_lower_resolution():
+    folded, x = build("NAFNet", fold=2), picture(17, 22)
+    levels = folded(x, features="only")
+    assert folded.size_multiple == 8
+    assert [(info.channels, info.stride) for info in folded.feature_info] == [(6, 2), (12, 4)]
+    assert [tuple(level.shape[1:]) for level in levels] == [(6, 12, 12), (12, 6, 6)]
+    assert folded(x).shape == x.shape
+    with torch.no_grad():
+        folded.ending.weight.zero_()
+        folded.ending.bias.copy_(torch.arange(12) / 16)
+    # Each of the channels that are unfolded is one pixel of a square.
+    assert torch.allclose((folded(x) - x)[0, 1, :2, :2], torch.tensor([[4, 5], [6, 7]]) / 16, atol=1e-6)
+    with pytest.raises(ValueError, match="fold must be 1 or more; got 0"):
+        build("NAFNet", fold=0)
+
+
 def test_tlc_windows_follow_the_strides():
     net = NAFNet(**SMALL["NAFNet"], tlc_size=10)
     windows = [[block.sca[0].window for block in stage] for stage in (*net.encoders, net.middle_blks, *net.decoders)]
