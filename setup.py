@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
@@ -18,9 +18,12 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["dcpt_arch", "dcpt_models", "dcpt_data", "dcpt_data.degradations"],
-    py_modules=["dcpt_compat"],
-    package_data={"dcpt_models": ["published/*.yml", "report/*", "weights/*"], "dcpt_data": ["*.yml"]},
+    packages=find_packages(include=["dcpt_*"]),
+    py_modules=["dcpt_common", "dcpt_compat"],
+    package_data={
+        "dcpt_models": ["evaluation/published_tables/*.yml", "analysis/report/page.*", "weights/*"],
+        "dcpt_data": ["sources/sources.yml"],
+    },
     # basicsr 1.4.2 is a source distribution that does not build on 3.13; torch no longer ships for 3.9.
     python_requires=">=3.10,<3.13",
     install_requires=[

@@ -12,16 +12,16 @@ from pathlib import Path
 import dcpt_arch  # noqa: F401 - registers networks
 import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
 from dcpt_data import DataError, build_train_loader, build_val_loaders, check_folders
-from dcpt_models.command import run_command
-from dcpt_models.run import Run
-from dcpt_models.settings import argument_parser, load_options
-from dcpt_models.training import train
+from dcpt_models.options.command_line import argument_parser, given_options
+from dcpt_models.runtime.command import run_command
+from dcpt_models.training.loop import train
+from dcpt_models.training.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    opt = load_options(argument_parser(__doc__).parse_args(), ROOT, is_train=True)
+    opt = given_options(argument_parser(__doc__).parse_args(), ROOT, is_train=True)
     check_folders(opt["datasets"], opt.get("degradations"))
     with Run(opt) as run:
         train_loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start)

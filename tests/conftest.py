@@ -12,8 +12,8 @@ import skimage.data
 import torch
 from commands import Commands
 
-from dcpt_data.images import write_image
-from dcpt_data.photographs import TEST, load
+from dcpt_data.images.pixels import write_image
+from dcpt_data.images.sample_photographs import TEST, load
 
 # Tests run in several processes, each of which starts others; all of them computing on all cores would make every one
 # wait for the others most of the time.

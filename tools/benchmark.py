@@ -16,7 +16,7 @@ import torch
 from benchmarks import commands
 from benchmarks.timing import conditions, markdown
 
-from dcpt_models.command import run_command
+from dcpt_models.runtime.command import run_command
 
 
 def parse() -> argparse.Namespace:

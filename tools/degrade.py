@@ -19,10 +19,10 @@ import numpy as np
 from dcpt_data import DataError
 from dcpt_data.degradations import check_parameters, degradation_names, degrade, degrade_for_evaluation, labels
 from dcpt_data.degradations.sheet import contact_sheet
-from dcpt_data.images import read_image, to_float, to_uint8, write_image
-from dcpt_data.photographs import TEST
-from dcpt_models.command import run_command
-from dcpt_models.option_files import OptionError
+from dcpt_data.images.pixels import read_image, to_float, to_uint8, write_image
+from dcpt_data.images.sample_photographs import TEST
+from dcpt_models.errors import OptionError
+from dcpt_models.runtime.command import run_command
 
 EXAMPLE = "low_light+haze+rain"  # of a composition, as the sheet's last picture
 

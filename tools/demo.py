@@ -25,13 +25,14 @@ import numpy as np
 import torch
 
 import dcpt_arch  # noqa: F401 - registers networks
-from dcpt_arch.checkpoints import load_network
+from dcpt_arch.checkpoints.loading import load_network
 from dcpt_data import DataError, DegradationDataset
-from dcpt_data.images import to_uint8, write_image
-from dcpt_data.photographs import SCIENCE, TEST, TRAIN, write_photographs, write_tiles
-from dcpt_models.command import DONE, INTERRUPTED, run_command
-from dcpt_models.option_files import OptionError, read_options
-from dcpt_models.tables import Method, Table
+from dcpt_data.images.pixels import to_uint8, write_image
+from dcpt_data.images.sample_photographs import SCIENCE, TEST, TRAIN, write_photographs, write_tiles
+from dcpt_models.errors import OptionError
+from dcpt_models.evaluation.table import Method, Table
+from dcpt_models.options.files import read_options
+from dcpt_models.runtime.command import DONE, INTERRUPTED, run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 # In pixels. Photographs are reduced, so that a training crop shows much of one. Test photographs are cut for the

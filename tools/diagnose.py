@@ -25,21 +25,22 @@ from tqdm import tqdm
 
 import dcpt_arch  # noqa: F401 - registers networks
 import dcpt_models  # noqa: F401 - registers models
+from dcpt_common import CLEAN
 from dcpt_data import DataError, build_val_loaders, check_folders
-from dcpt_data.image_files import ImageFile, read_image_file, write_image_file
-from dcpt_data.images import to_float, to_uint8
-from dcpt_data.outputs import Job, find_images, list_failures, name_targets
-from dcpt_models.calibration import calibrate
-from dcpt_models.command import run_command
-from dcpt_models.diagnosing import Diagnoser, Diagnosis, calibration_file, load_diagnoser, option_file_of
-from dcpt_models.diagnosis_sheet import draw
-from dcpt_models.labels import CLEAN, multi_hot
-from dcpt_models.logs import start_logger
-from dcpt_models.option_files import OptionError
-from dcpt_models.packing import default_package
-from dcpt_models.pipeline import overlapped
-from dcpt_models.restoring import choose_device
-from dcpt_models.settings import datasets_of, resolve
+from dcpt_data.images.file_lists import Job, find_images, list_failures, name_targets
+from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
+from dcpt_data.images.pixels import to_float, to_uint8
+from dcpt_models.errors import OptionError
+from dcpt_models.inference.calibration import calibrate
+from dcpt_models.inference.diagnoser import Diagnoser, Diagnosis, calibration_file, load_diagnoser, option_file_of
+from dcpt_models.inference.diagnosis_sheet import draw
+from dcpt_models.inference.packaged import default_package
+from dcpt_models.inference.pipeline import overlapped
+from dcpt_models.inference.restorer import choose_device
+from dcpt_models.methods.labels import multi_hot
+from dcpt_models.options.command_line import datasets_of, resolve
+from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.logs import start_logger
 
 ROOT = Path(__file__).resolve().parent.parent
 

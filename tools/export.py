@@ -11,10 +11,10 @@ import json
 import sys
 from pathlib import Path
 
-from dcpt_arch.checkpoints import find_weights, load_network, read_checkpoint
-from dcpt_arch.export import ENDINGS, TOLERANCE, ExportError, export_network
-from dcpt_models.command import run_command
-from dcpt_models.option_files import OptionError
+from dcpt_arch.checkpoints.export import ENDINGS, TOLERANCE, ExportError, export_network
+from dcpt_arch.checkpoints.loading import find_weights, load_network, read_checkpoint
+from dcpt_models.errors import OptionError
+from dcpt_models.runtime.command import run_command
 
 GRAPHS = ("torch", "onnx")
 

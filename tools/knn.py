@@ -15,13 +15,8 @@ from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_data import DataError
-from dcpt_data.study_crops import StudySource, study_crops
-from dcpt_models.command import run_command
-from dcpt_models.feature_study import conditions, study, study_pixels, table
-from dcpt_models.probes import NEIGHBOURS, check_study
-from dcpt_models.restoring import choose_device
-from dcpt_models.run_records import run_checkpoints, validated
-from dcpt_models.study_arguments import (
+from dcpt_data.datasets.feature_crops import StudySource, study_crops
+from dcpt_models.analysis.features.arguments import (
     options_of,
     progress_bar,
     settings_of,
@@ -30,7 +25,9 @@ from dcpt_models.study_arguments import (
     subjects_of,
     whole,
 )
-from dcpt_models.training_curve import (
+from dcpt_models.analysis.features.findings import conditions, study, study_pixels, table
+from dcpt_models.analysis.features.probes import NEIGHBOURS, check_study
+from dcpt_models.analysis.features.training_curve import (
     Point,
     check_tuned,
     curve_subjects,
@@ -39,6 +36,9 @@ from dcpt_models.training_curve import (
     final_psnr,
     published_curve,
 )
+from dcpt_models.analysis.run_records import run_checkpoints, validated
+from dcpt_models.inference.restorer import choose_device
+from dcpt_models.runtime.command import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 

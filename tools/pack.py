@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
-from dcpt_models.command import run_command
-from dcpt_models.packing import pack, rounding
+from dcpt_models.inference.packaged import pack, rounding
+from dcpt_models.runtime.command import run_command
 
 
 def parse() -> argparse.Namespace:

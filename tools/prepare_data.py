@@ -19,14 +19,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dcpt_data import DataError
-from dcpt_data.archives import Unpacked
-from dcpt_data.catalogue import Presence, markdown_table, presence
-from dcpt_data.checking import PROBLEMS, Finding, check, sets_of_options, sets_of_sources
-from dcpt_data.preparing import MODES, Prepared, prepare, problems
-from dcpt_data.sources import Crops, Source, expand, known_groups, known_sources
-from dcpt_models.command import run_command
-from dcpt_models.option_files import OptionError
-from dcpt_models.settings import datasets_of
+from dcpt_data.preparation.archives import Unpacked
+from dcpt_data.preparation.catalogue import Presence, markdown_table, presence
+from dcpt_data.preparation.checking import PROBLEMS, Finding, check, sets_of_options, sets_of_sources
+from dcpt_data.preparation.preparing import MODES, Prepared, prepare, problems
+from dcpt_data.sources.published import Crops, Source, expand, known_groups, known_sources
+from dcpt_models.errors import OptionError
+from dcpt_models.options.command_line import datasets_of
+from dcpt_models.runtime.command import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = 3  # messages of a kind; --json has all

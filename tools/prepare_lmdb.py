@@ -18,15 +18,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dcpt_data import DataError
-from dcpt_data.lmdb_creation import create_lmdb
-from dcpt_data.lmdb_format import FORMS
-from dcpt_data.lmdb_plans import Plan, plan_for_basicsr, plan_lmdb, plan_source, sources_read
-from dcpt_data.lmdb_verification import verify_lmdb
-from dcpt_data.locating import locate, open_images
-from dcpt_data.options import SetOptions
-from dcpt_data.sources import expand
-from dcpt_models.command import run_command
-from dcpt_models.settings import datasets_of
+from dcpt_data.datasets.locating import locate, open_images
+from dcpt_data.datasets.options import SetOptions
+from dcpt_data.preparation.lmdb_creation import create_lmdb
+from dcpt_data.preparation.lmdb_plans import Plan, plan_for_basicsr, plan_lmdb, plan_source, sources_read
+from dcpt_data.preparation.lmdb_verification import verify_lmdb
+from dcpt_data.sources.published import expand
+from dcpt_data.stores.lmdb_format import FORMS
+from dcpt_models.options.command_line import datasets_of
+from dcpt_models.runtime.command import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -17,20 +17,20 @@ from typing import Any
 import torch
 
 import dcpt_arch  # noqa: F401 - registers networks
-from dcpt_arch.checkpoints import CheckpointError
+from dcpt_arch.checkpoints.loading import CheckpointError
 from dcpt_data import DataError, build_val_loaders, check_folders
-from dcpt_data.study_crops import StudySource, study_crops
-from dcpt_data.synthesis import stand_ins
-from dcpt_models.command import run_command
-from dcpt_models.evaluation import source_version
-from dcpt_models.logs import start_logger
-from dcpt_models.option_files import OptionError
-from dcpt_models.probes import check_study
-from dcpt_models.report_page import CONFUSION, EXAMPLES, POINTS, TABLE, RunReport, page
-from dcpt_models.report_run import describe, study_features
-from dcpt_models.report_samples import observe
-from dcpt_models.run_records import find_runs, options_to_test, started_in
-from dcpt_models.study_arguments import progress_bar, whole
+from dcpt_data.datasets.feature_crops import StudySource, study_crops
+from dcpt_data.preparation.stand_ins import stand_ins
+from dcpt_models.analysis.features.arguments import progress_bar, whole
+from dcpt_models.analysis.features.probes import check_study
+from dcpt_models.analysis.report.contents import describe, study_features
+from dcpt_models.analysis.report.page import CONFUSION, EXAMPLES, POINTS, TABLE, RunReport, page
+from dcpt_models.analysis.report.samples import observe
+from dcpt_models.analysis.run_records import find_runs, options_to_test, started_in
+from dcpt_models.errors import OptionError
+from dcpt_models.evaluation.testing import source_version
+from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.logs import start_logger
 
 ROOT = Path(__file__).resolve().parent.parent
 # What keeps a part of a report from being made, and is said in its place.

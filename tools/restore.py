@@ -18,16 +18,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dcpt_arch.checkpoints import load_network
+from dcpt_arch.checkpoints.loading import load_network
 from dcpt_data import DataError
-from dcpt_data.image_files import ImageFile, check_format, read_image_file, write_image_file
-from dcpt_data.images import IMAGE_SUFFIXES
-from dcpt_data.outputs import Job, find_images, list_failures, name_targets
-from dcpt_models.command import run_command
-from dcpt_models.logs import start_logger
-from dcpt_models.packing import default_package
-from dcpt_models.pipeline import overlapped
-from dcpt_models.restoring import OVERLAP, RestoreError, Restorer, choose_device
+from dcpt_data.images.file_lists import Job, find_images, list_failures, name_targets
+from dcpt_data.images.photograph_files import ImageFile, check_format, read_image_file, write_image_file
+from dcpt_data.images.pixels import IMAGE_SUFFIXES
+from dcpt_models.inference.packaged import default_package
+from dcpt_models.inference.pipeline import overlapped
+from dcpt_models.inference.restorer import OVERLAP, RestoreError, Restorer, choose_device
+from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.logs import start_logger
 
 
 def whole(least: int):

@@ -2,11 +2,11 @@
 
   python tools/study.py options/mini/study_cpu.yml --jobs 2
 
-A study file names the arms of the comparison, the runs of each, and the test (dcpt_models/arms.py says what it may
-say). Every run is basicsr/train.py with an option file; those that arms have in common are trained once. The test
-images are looked at by tools/test.py once all arms of a seed are trained. To --out (default: experiments/studies/NAME)
-are written: the runs, ARM/seed_S/RUN, with a log beside each; page.md with its figures; results.json. Ctrl-C saves what
-runs; the same command goes on from there.
+A study file names the arms of the comparison, the runs of each, and the test; dcpt_models/analysis/study/arms.py says
+what it may say. Every run is basicsr/train.py with an option file; those that arms have in common are trained once. The
+test images are looked at by tools/test.py once all arms of a seed are trained. To --out (default:
+experiments/studies/NAME) are written: the runs, ARM/seed_S/RUN, with a log beside each; page.md with its figures;
+results.json. Ctrl-C saves what runs; the same command goes on from there.
 """
 
 import argparse
@@ -16,20 +16,20 @@ import sys
 from pathlib import Path
 
 from dcpt_data import DataError
-from dcpt_data.images import list_images
-from dcpt_data.photographs import TEST, TRAIN, write_photographs
-from dcpt_data.synthesis import split
-from dcpt_models.arms import PhotographOptions, plan_runs, read_study
-from dcpt_models.command import run_command
-from dcpt_models.jobs import Job, run_jobs, settle, starter
-from dcpt_models.lock import FolderLock
-from dcpt_models.option_files import OptionError
-from dcpt_models.probes import check_study
-from dcpt_models.settings import resolve
-from dcpt_models.study_arguments import whole
-from dcpt_models.study_jobs import study_jobs
-from dcpt_models.study_page import write_page
-from dcpt_models.study_results import collect
+from dcpt_data.images.pixels import list_images
+from dcpt_data.images.sample_photographs import TEST, TRAIN, write_photographs
+from dcpt_data.preparation.stand_ins import split
+from dcpt_models.analysis.features.arguments import whole
+from dcpt_models.analysis.features.probes import check_study
+from dcpt_models.analysis.study.arms import PhotographOptions, plan_runs, read_study
+from dcpt_models.analysis.study.jobs import Job, run_jobs, settle, starter
+from dcpt_models.analysis.study.page import write_page
+from dcpt_models.analysis.study.plan import study_jobs
+from dcpt_models.analysis.study.results import collect
+from dcpt_models.errors import OptionError
+from dcpt_models.options.command_line import resolve
+from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.folder_lock import FolderLock
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER, PARTS = "photographs", "photographs.json"

@@ -15,9 +15,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dcpt_data import DataError
-from dcpt_data.sources import known_settings
-from dcpt_data.synthesis import plan, synthesise
-from dcpt_models.command import run_command
+from dcpt_data.preparation.stand_ins import plan, synthesise
+from dcpt_data.sources.published import known_settings
+from dcpt_models.runtime.command import run_command
 
 
 def seed(text: str) -> int:

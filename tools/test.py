@@ -16,15 +16,15 @@ from typing import Any
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_data import DataError, build_val_loaders, check_folders
-from dcpt_data.sources import get_source
-from dcpt_data.synthesis import stand_ins
-from dcpt_models.charts import check_chart
-from dcpt_models.command import run_command
-from dcpt_models.comparison import Evaluation, write_comparison
-from dcpt_models.evaluation import evaluate, sha256, start_test, weight_files
-from dcpt_models.option_files import OptionError
-from dcpt_models.published_tables import read_published
-from dcpt_models.settings import argument_parser, load_options
+from dcpt_data.preparation.stand_ins import stand_ins
+from dcpt_data.sources.published import get_source
+from dcpt_models.errors import OptionError
+from dcpt_models.evaluation.charts import check_chart
+from dcpt_models.evaluation.comparison import Evaluation, write_comparison
+from dcpt_models.evaluation.published import read_published
+from dcpt_models.evaluation.testing import evaluate, sha256, start_test, weight_files
+from dcpt_models.options.command_line import argument_parser, load_options
+from dcpt_models.runtime.command import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,8 +45,14 @@ def plan(arguments: argparse.Namespace) -> list[Evaluation]:
     for file in arguments.opt:
         for weights in arguments.weights or [None]:
             force = [] if weights is None else [f"path:pretrain_network_g={json.dumps(str(weights))}"]
-            given = {**vars(arguments), "opt": file, "force_yml": [*arguments.force_yml, *force]}
-            opt = load_options(argparse.Namespace(**given), ROOT, is_train=False)
+            opt = load_options(
+                file,
+                ROOT,
+                is_train=False,
+                force=[*arguments.force_yml, *force],
+                launcher=arguments.launcher,
+                debug=arguments.debug,
+            )
             check_folders(opt["datasets"], opt.get("degradations"))
             label = opt["name"] if weights is None else f"{opt['name']}: {distinct(weights, arguments.weights)}"
             one = Evaluation(label, opt, stand_ins=stand_ins(opt["datasets"]))

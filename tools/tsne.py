@@ -13,14 +13,21 @@ from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_data import DataError
-from dcpt_data.study_crops import StudySource, study_crops
-from dcpt_models.command import run_command
-from dcpt_models.embedding import PERPLEXITY, draw_embeddings, embed
-from dcpt_models.feature_study import conditions, study, study_pixels
-from dcpt_models.option_files import OptionError
-from dcpt_models.probes import check_study
-from dcpt_models.restoring import choose_device
-from dcpt_models.study_arguments import options_of, progress_bar, settings_of, source_of, study_parser, subjects_of
+from dcpt_data.datasets.feature_crops import StudySource, study_crops
+from dcpt_models.analysis.features.arguments import (
+    options_of,
+    progress_bar,
+    settings_of,
+    source_of,
+    study_parser,
+    subjects_of,
+)
+from dcpt_models.analysis.features.findings import conditions, study, study_pixels
+from dcpt_models.analysis.features.probes import check_study
+from dcpt_models.analysis.features.tsne import PERPLEXITY, draw_embeddings, embed
+from dcpt_models.errors import OptionError
+from dcpt_models.inference.restorer import choose_device
+from dcpt_models.runtime.command import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 

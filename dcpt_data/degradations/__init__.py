@@ -1,24 +1,9 @@
 """Degradations as pure functions of an image and a random generator: ``degrade("rain", image, rng)``."""
 
-from dcpt_data.degradations import (  # noqa: F401 - importing a module registers its degradation
-    defocus_blur,
-    demosaic,
-    downsampling,
-    gaussian_blur,
-    haze,
-    inpainting,
-    jpeg,
-    low_light,
-    motion_blur,
-    noise,
-    poisson_noise,
-    rain,
-    raindrop,
-    snow,
-)
+from dcpt_common import CLEAN, import_modules
+from dcpt_data.degradations import kinds
 from dcpt_data.degradations.batch import degrade_batch
 from dcpt_data.degradations.composition import (
-    CLEAN,
     check_parameters,
     degrade,
     degrade_for_evaluation,
@@ -32,6 +17,8 @@ from dcpt_data.degradations.registry import (
     draw_whole,
     register_degradation,
 )
+
+import_modules(kinds)
 
 __all__ = [
     "CLEAN",

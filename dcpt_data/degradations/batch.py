@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
+from dcpt_common import CLEAN
 from dcpt_data.degradations.arrays import TensorRng
-from dcpt_data.degradations.composition import CLEAN, labels, parts
+from dcpt_data.degradations.composition import labels, parts
 from dcpt_data.degradations.registry import degradation_names, find
 
 

@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from dcpt_common import CLEAN, JOIN, nearest
 from dcpt_data.degradations.registry import STAGES, Degradation, Image, Rng, Traits, find
-from dcpt_data.names import nearest
-
-CLEAN = "clean"
-"""The name of no degradation, y = x: for networks that are to leave clean images alone, and their classifiers."""
 
 Part = tuple[Degradation, Traits, Mapping[str, Any]]
 
@@ -28,7 +25,7 @@ def labels(name: str) -> tuple[str, ...]:
     """
     if name == CLEAN:
         return (CLEAN,)
-    parts = name.split("+")
+    parts = name.split(JOIN)
     for part in parts:
         find(part)
         if parts.count(part) > 1:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from dcpt_data.names import nearest
+from dcpt_common import nearest
 
 Image: TypeAlias = npt.NDArray[np.float32]
 Rng: TypeAlias = np.random.Generator | np.random.RandomState

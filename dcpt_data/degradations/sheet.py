@@ -5,7 +5,7 @@ import numpy as np
 
 from dcpt_data.degradations.composition import degrade
 from dcpt_data.degradations.registry import Image
-from dcpt_data.images import to_float, to_uint8
+from dcpt_data.images.pixels import to_float, to_uint8
 
 WIDTH = 256  # pixels of a tile
 _COLUMNS, _GAP, _CAPTION = 4, 6, 26  # tiles in a row, and pixels around and above each

@@ -23,16 +23,16 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 from benchmarks.timing import Call, Comparison, in_turns
 from dcpt_data import DegradationDataset
+from dcpt_data.datasets.locating import Images, locate, open_images
+from dcpt_data.datasets.options import SetOptions
 from dcpt_data.degradations import DEGRADATIONS, degrade
-from dcpt_data.images import to_float, write_image
-from dcpt_data.lmdb_creation import create_lmdb
-from dcpt_data.lmdb_format import FORMS, ROW, Entries, Form, Index, Metadata, write_records
-from dcpt_data.lmdb_plans import plan_lmdb
-from dcpt_data.locating import Images, locate, open_images
-from dcpt_data.name_table import NameTable
-from dcpt_data.options import SetOptions
-from dcpt_data.pairing import match_names
-from dcpt_data.photographs import TRAIN, load
+from dcpt_data.images.pixels import to_float, write_image
+from dcpt_data.images.sample_photographs import TRAIN, load
+from dcpt_data.preparation.lmdb_creation import create_lmdb
+from dcpt_data.preparation.lmdb_plans import plan_lmdb
+from dcpt_data.sources.pairing import match_names
+from dcpt_data.stores.lmdb_format import FORMS, ROW, Entries, Form, Index, Metadata, write_records
+from dcpt_data.stores.name_table import NameTable
 
 HELP = "pairs a second from folders and LMDBs, making LMDBs, opening large sets, and the cost of each degradation"
 

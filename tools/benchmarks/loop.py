@@ -21,10 +21,10 @@ from basicsr.models import build_model
 from torch import nn
 
 from benchmarks.timing import Comparison, peak_memory, synchronise
-from dcpt_data.images import write_image
-from dcpt_models.run import Run
-from dcpt_models.settings import argument_parser, load_options
-from dcpt_models.training import train
+from dcpt_data.images.pixels import write_image
+from dcpt_models.options.command_line import load_options
+from dcpt_models.training.loop import train
+from dcpt_models.training.run import Run
 
 HELP = "an iteration of the training loop, against the same model stepped in a bare PyTorch loop; --full: its memory"
 
@@ -201,4 +201,4 @@ def options(
     }
     file = folder / "loop.yml"
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
-    return load_options(argument_parser("").parse_args(["-opt", str(file)]), folder, is_train=True)
+    return load_options(file, folder, is_train=True)

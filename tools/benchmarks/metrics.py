@@ -12,7 +12,7 @@ from basicsr.metrics.psnr_ssim import calculate_ssim_pt
 from basicsr.utils import tensor2img
 
 from benchmarks.timing import Call, in_turns
-from dcpt_models.metrics import on_scale_of_8_bit, psnr, ssim
+from dcpt_models.metrics.by_name import on_scale_of_8_bit, psnr, ssim
 
 HELP = "PSNR and SSIM, against the engine's"
 

@@ -26,10 +26,10 @@ from benchmarks.timing import (
     share_of_floor,
 )
 from dcpt_arch import NAFNet, RestorationBackbone
-from dcpt_data.image_files import ImageFile, read_image_file, write_image_file
-from dcpt_models.heap import give_back_freed_memory, keep_freed_memory
-from dcpt_models.pipeline import overlapped
-from dcpt_models.restoring import Restorer
+from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
+from dcpt_models.inference.pipeline import overlapped
+from dcpt_models.inference.restorer import Restorer
+from dcpt_models.runtime.allocator import give_back_freed_memory, keep_freed_memory
 
 HELP = "photographs whole, in tiles and in folders, against spandrel and the usual loops; equal weights"
 
@@ -163,7 +163,7 @@ def of_network(name: str, floors: dict[str, Floor], arguments: argparse.Namespac
         "notes": [
             f"Ours in float32 and the published form differ by {difference} of 255 at most; bfloat16 costs an image of "
             f"35 dB {lost:.4f} dB, with random weights. Ours keeps freed memory "
-            "(dcpt_models/heap.py); the published form runs as the C library is by itself.",
+            "(dcpt_models/runtime/allocator.py); the published form runs as the C library is by itself.",
             floor_note(floors),
         ],
         "faster": {label: found.ratio(PUBLISHED, label) for label in calls if label != PUBLISHED},

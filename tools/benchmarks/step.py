@@ -26,7 +26,7 @@ from benchmarks.timing import (
     peak_memory,
     share_of_floor,
 )
-from dcpt_models.base_model import DegradationModel
+from dcpt_models.methods.base_model import DegradationModel
 
 HELP = "an iteration of DCPT and one of restoration training, against the published forms with equal weights"
 

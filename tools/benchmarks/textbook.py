@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from dcpt_arch import DCPTSwinIR, NAFNet, PromptIR, RestorationBackbone
-from dcpt_arch.checkpoints import to_published_layout
-from dcpt_arch.layers import LayerNorm2d
-from dcpt_arch.promptir_arch import PromptGenerationModule
-from dcpt_arch.transformer_blocks import ChannelNorm, GatedFeedForward, TransposedAttention
-from dcpt_models.focal_loss import FocalLoss
-from dcpt_models.option_files import OptionError
+from dcpt_arch.backbones.promptir_arch import PromptGenerationModule
+from dcpt_arch.checkpoints.loading import to_published_layout
+from dcpt_arch.layers.norm_and_stage import LayerNorm2d
+from dcpt_arch.layers.restormer_block import ChannelNorm, GatedFeedForward, TransposedAttention
+from dcpt_models.errors import OptionError
+from dcpt_models.losses.focal_loss import FocalLoss
 
 PUBLISHED = "published form"  # the label in tables
 

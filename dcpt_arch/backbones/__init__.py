@@ -1,0 +1,15 @@
+"""Restoration backbones: one file each, registered by being in this folder. They import `layers` alone."""
+
+import sys
+
+import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+from dcpt_arch.backbones.base import FeatureInfo, RestorationBackbone
+from dcpt_arch.backbones.nafnet_arch import NAFNet
+from dcpt_arch.backbones.promptir_arch import PromptIR
+from dcpt_arch.backbones.restormer_arch import Restormer
+from dcpt_arch.backbones.swinir_arch import DCPTSwinIR
+from dcpt_common import import_modules
+
+import_modules(sys.modules[__name__])
+
+__all__ = ["DCPTSwinIR", "FeatureInfo", "NAFNet", "PromptIR", "RestorationBackbone", "Restormer"]

@@ -1,0 +1,240 @@
+"""NAFNet (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import nn
+
+from dcpt_arch.backbones.base import FeatureInfo, RestorationBackbone, check_levels
+from dcpt_arch.backbones.families import Family, StateDict, count, register_family, settings_of
+from dcpt_arch.layers.norm_and_stage import LayerNorm2d, Stage
+
+
+def sliding_mean(x: torch.Tensor, length: int, dim: int) -> torch.Tensor:
+    """Average `x` along `dim` over the `length` pixels around each; at the borders over the outermost `length` pixels.
+
+    Returns:
+        A tensor of the shape of `x`, or of size 1 along `dim` if `length` covers it all.
+    """
+    if length >= x.shape[dim]:
+        return x.mean(dim, keepdim=True)
+    # Differences of running sums cost the same for every length; half precision could not hold the sums.
+    sums = x.cumsum(dim, dtype=torch.promote_types(x.dtype, torch.float32))
+    after = sums.narrow(dim, length - 1, x.shape[dim] - length + 1)
+    before = F.pad(sums.narrow(dim, 0, x.shape[dim] - length).movedim(dim, -1), (1, 0)).movedim(-1, dim)
+    inside = (after - before) / length
+    position = torch.arange(x.shape[dim], device=x.device) - (length - 1) // 2
+    return inside.index_select(dim, position.clamp(0, inside.shape[dim] - 1)).to(x.dtype)
+
+
+class LocalAveragePool(nn.Module):
+    """The global average while training, and the average of a window around each pixel in eval mode.
+
+    Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation" (TLC), ECCV 2022: a network
+    trained on patches expects averages over areas of about a patch's size, not over a whole test image.
+
+    Args:
+        window: Height and width of the window in pixels of the features; shifted inwards at the borders.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Average N x C x H x W; the result broadcasts against the input."""
+        if self.training:
+            return x.mean((-2, -1), keepdim=True)
+        return sliding_mean(sliding_mean(x, self.window, -2), self.window, -1)
+
+
+class NAFBlock(nn.Module):
+    """The block of Figure 3c: a gated depth-wise convolution with simplified channel attention, then a gated 1x1 pair.
+
+    Both halves are residual and scaled by `beta` and `gamma`, which start at zero, so that a new block is the identity.
+    These factors scale the weights of the convolution before them: the weights are fewer than the pixels, and the
+    convolution's output need not be kept for the backward pass.
+
+    Args:
+        channels: Channels of input and output.
+        window: Side of the window over which the attention averages in eval mode; None for the whole image.
+        scale: What `beta` and `gamma` start at.
+    """
+
+    def __init__(self, channels: int, window: int | None = None, scale: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = LayerNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        pool = nn.AdaptiveAvgPool2d(1) if window is None else LocalAveragePool(window)
+        self.sca = nn.Sequential(pool, nn.Conv2d(channels, channels, 1))
+        self.conv3 = nn.Conv2d(channels, channels, 1)
+        self.norm2 = LayerNorm2d(channels)
+        self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv5 = nn.Conv2d(channels, channels, 1)
+        self.beta = nn.Parameter(torch.full((1, channels, 1, 1), scale))
+        self.gamma = nn.Parameter(torch.full((1, channels, 1, 1), scale))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = simple_gate(self.conv2(self.conv1(self.norm1(x))))
+        x = x + scaled(self.conv3, y * self.sca(y), self.beta)
+        y = simple_gate(self.conv4(self.norm2(x)))
+        return x + scaled(self.conv5, y, self.gamma)
+
+
+def simple_gate(x: torch.Tensor) -> torch.Tensor:
+    """Multiply the two halves of the channels, N x 2C x H x W (Eq. 6): a gate without activation function."""
+    a, b = x.chunk(2, dim=1)
+    return a * b
+
+
+def scaled(conv: nn.Conv2d, x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """A 1x1 convolution whose output channels are scaled by `factors`, 1 x C x 1 x 1."""
+    factors = factors.flatten()
+    assert conv.bias is not None
+    return F.conv2d(x, conv.weight * factors[:, None, None, None], conv.bias * factors)
+
+
+@ARCH_REGISTRY.register()
+class NAFNet(RestorationBackbone):
+    """A U-shaped network of NAFBlocks with one long residual around it.
+
+    The feature levels are the outputs of the decoder stages; the head is the last convolution.
+
+    Args:
+        in_channels: Channels of the input image.
+        out_channels: Channels of the output image; the input is added to it where both are equal.
+        width: Channels at full resolution; they double with every level.
+        enc_blk_nums: Blocks of each encoder stage, full resolution first.
+        middle_blk_num: Blocks at the lowest resolution.
+        dec_blk_nums: Blocks of each decoder stage, lowest resolution first; as many stages as in the encoder.
+        tlc_size: Test-time local converter (TLC): side, in pixels of the image, of the window over which the channel
+            attention averages in eval mode. The TLC paper takes 1.5 times the side of the training patches. None, as
+            published, averages over the whole image.
+        checkpointing: Whether training computes the blocks' activations twice to save memory.
+        initial_scale: What every block's `beta` and `gamma` start at; 0 as published.
+        fold: Side of the squares of pixels that are folded into channels before the first convolution and unfolded
+            after the last (as in FFDNet, Zhang et al., TIP 2018): the blocks run at 1 / `fold` of the resolution. 1 as
+            published; 2 costs about a third for the same width at the next level.
+
+    Raises:
+        ValueError: If the lists of block numbers do not fit each other, or `tlc_size` or `fold` is below 1.
+    """
+
+    head = ("ending",)
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 64,
+        enc_blk_nums: Sequence[int] = (1, 1, 1, 28),
+        middle_blk_num: int = 1,
+        dec_blk_nums: Sequence[int] = (1, 1, 1, 1),
+        tlc_size: int | None = None,
+        checkpointing: bool = False,
+        initial_scale: float = 0.0,
+        fold: int = 1,
+    ) -> None:
+        super().__init__()
+        if fold < 1:
+            raise ValueError(f"fold must be 1 or more; got {fold}")
+        if fold > 1:
+            self.keep_setting("fold", fold)
+        self.fold = fold
+        check_levels("enc_blk_nums", enc_blk_nums)
+        check_levels("dec_blk_nums", dec_blk_nums, len(enc_blk_nums))
+        if tlc_size is not None:
+            if tlc_size < 1:
+                raise ValueError(f"tlc_size must be 1 or more, or None for the whole image; got {tlc_size}")
+            logging.getLogger("basicsr").info(
+                f"NAFNet: in eval mode the channel attention averages over {tlc_size} x {tlc_size} pixels (TLC)"
+            )
+
+        def stage(blocks: int, channels: int, stride: int) -> Stage:
+            window = None if tlc_size is None else max(1, tlc_size // stride)
+            made = (NAFBlock(channels, window, initial_scale) for _ in range(blocks))
+            return Stage(*made, checkpointing=checkpointing)
+
+        self.intro = nn.Conv2d(in_channels * fold**2, width, 3, padding=1)
+        self.ending = nn.Conv2d(width, out_channels * fold**2, 3, padding=1)
+        self.add_input = in_channels == out_channels
+
+        self.encoders, self.downs = nn.ModuleList(), nn.ModuleList()
+        channels, stride = width, fold
+        for blocks in enc_blk_nums:
+            self.encoders.append(stage(blocks, channels, stride))
+            self.downs.append(nn.Conv2d(channels, 2 * channels, 2, stride=2))
+            channels, stride = 2 * channels, 2 * stride
+        self.size_multiple = stride
+        self.middle_blks = stage(middle_blk_num, channels, stride)
+
+        self.ups, self.decoders = nn.ModuleList(), nn.ModuleList()
+        for blocks in dec_blk_nums:
+            self.ups.append(nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2)))
+            channels, stride = channels // 2, stride // 2
+            self.decoders.append(stage(blocks, channels, stride))
+            self.feature_info.insert(0, FeatureInfo(channels=channels, stride=stride))
+
+    def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], None]:
+        x = self.intro(F.pixel_unshuffle(x, self.fold) if self.fold > 1 else x)
+        skips: list[torch.Tensor] = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            x = encoder(x)
+            skips.append(x)
+            x = down(x)
+        x = self.middle_blks(x)
+        features: list[torch.Tensor] = []
+        for up, decoder in zip(self.ups, self.decoders, strict=True):
+            x = decoder(up(x) + skips.pop())
+            features.insert(0, x)
+        return features, None
+
+    def decode(self, x: torch.Tensor, features: list[torch.Tensor], carried: None) -> torch.Tensor:
+        image = self.ending(features[0])
+        if self.fold > 1:
+            image = F.pixel_shuffle(image, self.fold)
+        return image + x if self.add_input else image
+
+
+# NAFNet: encoders.I.J, middle_blks.J, decoders.I.J
+
+
+def _recognises(state: Mapping[str, torch.Tensor]) -> bool:
+    return "intro.weight" in state and any(".sca.1." in name for name in state)
+
+
+def _layout(state: StateDict) -> StateDict:
+    # The authors of DCPT number the decoder's stages in their names: decoder0 ... decoder3.
+    return {re.sub(r"^decoder(\d+)\.", r"decoders.\1.", name): value for name, value in state.items()}
+
+
+def _arguments(state: StateDict) -> dict[str, Any]:
+    stages, settings = count(state, "downs."), settings_of(state)
+    folded = settings.get("fold", 1) ** 2
+    return {
+        "in_channels": state["intro.weight"].shape[1] // folded,
+        "out_channels": state["ending.weight"].shape[0] // folded,
+        "width": state["intro.weight"].shape[0],
+        "enc_blk_nums": [count(state, f"encoders.{i}.") for i in range(stages)],
+        "middle_blk_num": count(state, "middle_blks."),
+        "dec_blk_nums": [count(state, f"decoders.{i}.") for i in range(stages)],
+        **settings,
+    }
+
+
+register_family(
+    Family(
+        network=NAFNet,
+        recognises=_recognises,
+        convert=_layout,
+        arguments=_arguments,
+    )
+)

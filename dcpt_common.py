@@ -1,0 +1,99 @@
+"""What every package of this project uses: help with unknown names, digests, files that are whole, class names."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import os
+import pkgutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+CLEAN = "clean"
+"""The class of photographs that have no degradation."""
+JOIN = "+"
+"""Between the names of degradations that one image has."""
+PARTIAL = ".partial"
+"""Ends the name of a file or folder that is not complete."""
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that `name` most likely means, whatever its case, or None when none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    matches = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[matches[0]] if matches else None
+
+
+def nearest(name: str, known: Iterable[str], limit: int = 16) -> str:
+    """The end of a message about an unknown name.
+
+    Args:
+        name: The name that is not known.
+        known: The names that are.
+        limit: How many of those to list at most.
+
+    Returns:
+        `; did you mean 'x'?`, or `; known: a, b, c` when none is near, or nothing when nothing is known.
+    """
+    names = [str(other) for other in known]
+    if (match := closest(str(name), names)) is not None:
+        return f"; did you mean {match!r}?"
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"; known: {', '.join(names[:limit])}{more}" if names else ""
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while part := opened.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+@contextmanager
+def write_atomically(path: str | Path, durable: bool = False, suffix: str = "") -> Iterator[Path]:
+    """Write a file that nobody ever sees half written.
+
+    Args:
+        path: The file to write or to replace.
+        durable: Whether the file must outlast a loss of power from the moment that it has its name.
+        suffix: What the name of the unfinished file ends with, for writers that tell the format by it.
+
+    Yields:
+        A file beside it to write to. It becomes `path` if the block ends well; otherwise it
+        is removed, and what stood under the name before is still there.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path = Path(path)
+    # Several processes may write one file. Names have at most 255 bytes, and a character up to four.
+    partial = path.with_name(f".{path.stem[:40]}.{os.getpid()}{PARTIAL}{suffix}")
+    try:
+        yield partial
+        if durable:
+            _flush(partial)
+        partial.replace(path)
+        if durable:
+            _flush(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def import_modules(package: ModuleType) -> list[ModuleType]:
+    """Import every module of a package's folder, so that what they register is registered by their being there."""
+    names = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]

@@ -1,0 +1,104 @@
+"""What the sections of `datasets` in an option file may say. Option files are checked against these dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args, get_type_hints
+
+from dcpt_common import nearest
+from dcpt_data.errors import DataError
+from dcpt_data.sources.pairing import Rule
+
+
+@dataclass(kw_only=True)
+class SetOptions:
+    """Which images: a published data set by name (`source`), or folders of one's own.
+
+    Attributes:
+        source: Name in sources.yml; gives the defaults of everything below but `parameters`.
+        degradation: The class label, and the degradation to synthesise where there is no `dataroot_lq`.
+        dataroot_gt: Folder of the ground truth, or an LMDB of it (a folder named `*.lmdb`).
+        dataroot_lq: The same of the degraded images; none to synthesise them.
+        lmdb: An LMDB of all images, made by tools/prepare_lmdb.py, instead of folders.
+        pairing: How names are matched; see `dcpt_data.sources.pairing`.
+        parameters: Parameters of the synthesised degradation.
+        datasets_root: Folder that sources lie in.
+        limit: Use so many images only, evenly spread over the sorted names; for quicker validation.
+    """
+
+    source: str | None = None
+    degradation: str | None = None
+    dataroot_gt: str | None = None
+    dataroot_lq: str | None = None
+    lmdb: str | None = None
+    pairing: Rule | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    datasets_root: str = "datasets"
+    limit: int | None = None
+
+
+@dataclass(kw_only=True)
+class IOBackend:
+    """What a `source` is read from, named as BasicSR names it.
+
+    Attributes:
+        type: "disk" for the folders of sources.yml, "lmdb" for `lmdb/NAME.lmdb` below the same root, as
+            tools/prepare_lmdb.py makes it. Folders and LMDBs of one's own are told by their names instead.
+    """
+
+    type: Literal["disk", "lmdb"] = "disk"
+
+    def __post_init__(self) -> None:
+        known = get_args(get_type_hints(IOBackend)["type"])
+        if self.type not in known:
+            raise DataError(f"no io_backend of type '{self.type}'{nearest(self.type, known)}")
+
+
+@dataclass(kw_only=True)
+class ReadingOptions:
+    """How the images are read.
+
+    Attributes:
+        name: Name in logs and tables; the section's key by default.
+        phase: "train" crops and augments; "val" and "test" give whole images, degraded alike every time.
+        scale: Always 1; BasicSR passes it.
+        gt_size: Side of the training crop in pixels.
+        use_hflip: Flip horizontally at random.
+        use_rot: Turn by multiples of 90 degrees at random.
+        seed: Seed of all randomness in training; the option file's `manual_seed` by default.
+        io_backend: What sources are read from, in a mixture those of all its parts.
+    """
+
+    name: str = ""
+    phase: Literal["train", "val", "test"] = "train"
+    scale: Literal[1] = 1
+    gt_size: int = 128
+    use_hflip: bool = True
+    use_rot: bool = True
+    seed: int = 0
+    io_backend: IOBackend = field(default_factory=IOBackend)
+
+
+@dataclass(kw_only=True)
+class LoaderOptions:
+    """How batches are made; only a training set's section uses more than `type`.
+
+    Attributes:
+        type: The registered class of the data set.
+        batch_size_per_gpu: Samples of one process in one iteration.
+        num_worker_per_gpu: Worker processes of one process; 0 reads in the process itself. Results do not depend on it.
+        pin_memory: Copy batches to page-locked memory, for a GPU.
+    """
+
+    type: str
+    batch_size_per_gpu: int = 1
+    num_worker_per_gpu: int = 0
+    pin_memory: bool = False
+
+
+def pick(kind: type, options: dict[str, Any]) -> dict[str, Any]:
+    """The entries of `options` that are fields of the dataclass `kind`; a section becomes what its field declares."""
+    picked = {f.name: options[f.name] for f in fields(kind) if f.name in options}
+    if isinstance(picked.get("io_backend"), dict):
+        picked["io_backend"] = IOBackend(**picked["io_backend"])
+    return picked

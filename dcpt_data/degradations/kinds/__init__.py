@@ -1,0 +1,1 @@
+"""The degradations: one file each, registered by being in this folder."""

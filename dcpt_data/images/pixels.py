@@ -1,0 +1,227 @@
+"""Reading and writing image files as RGB arrays, at the depth they are stored in."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from dcpt_data.errors import DataError
+from dcpt_data.images import png
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+_DEEP_SUFFIXES = frozenset({".png", ".tif", ".tiff"})  # OpenCV would clip 16-bit pixels to white in the others
+PNG_LEVEL = 1  # of compression, 0 to 9
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_TAIL = 1024  # bytes at a file's end among which its format's last mark stands
+
+
+class Window(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+class EncodedImage:
+    """The bytes of an image file, decoded no further than is asked for.
+
+    Grayscale is repeated to three channels, an alpha channel is left out, 16-bit files keep their depth.
+
+    Args:
+        data: Content of a PNG, JPEG, BMP, TIFF or WebP file.
+        place: The file's path, or what else names it in messages.
+    """
+
+    def __init__(self, data: bytes, place: str) -> None:
+        self.data, self.place = data, place
+        self._decoded: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels.
+
+        Raises:
+            DataError: If this is no image.
+        """
+        header = png.read_header(self.data)
+        if header is not None:
+            return header.height, header.width
+        image = self._whole()
+        return image.shape[0], image.shape[1]
+
+    def pixels(self, window: Window | None = None) -> np.ndarray:
+        """Decode the image, or a window of it.
+
+        Args:
+            window: What to decode; by default everything.
+
+        Returns:
+            H x W x 3, RGB, uint8 or uint16.
+
+        Raises:
+            DataError: If the data are truncated, or no image of 8 or 16 bits.
+        """
+        if window is None:
+            return _to_rgb(self._whole())
+        top, left, height, width = window
+        rows = self._decoded
+        if rows is None:
+            part = png.first_rows(self.data, top + height)
+            rows = self._whole() if part is self.data else self._decode(part)
+        return _to_rgb(rows[top : top + height, left : left + width])
+
+    def inspect(self) -> tuple[int, int, np.dtype]:
+        """Height, width and type of the pixels, found out with as little decoding as the format allows.
+
+        Raises:
+            DataError: If the data are truncated, or no image of 8 or 16 bits. Damage within a JPEG that is otherwise
+                complete is not noticed.
+        """
+        header = png.read_header(self.data)
+        if header is not None and png.is_whole(self.data):
+            return header.height, header.width, np.dtype(np.uint16 if header.bits == 16 else np.uint8)
+        if self.data.startswith(_JPEG) and _JPEG_END in self.data[-_TAIL:]:
+            try:
+                with Image.open(io.BytesIO(self.data)) as image:
+                    return image.height, image.width, np.dtype(np.uint8)
+            except OSError as error:
+                raise self._damaged() from error
+        image = self._whole()
+        return image.shape[0], image.shape[1], image.dtype
+
+    def _whole(self) -> np.ndarray:
+        if self._decoded is None:
+            self._decoded = self._decode(self.data)
+        return self._decoded
+
+    def _decode(self, data: bytes) -> np.ndarray:
+        """Decode to what OpenCV makes of it: H x W, or H x W x 2 to 4 with blue first."""
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+        if image is None:
+            raise self._damaged()
+        self._refuse_truncated()
+        if image.dtype not in (np.uint8, np.uint16):
+            raise DataError(f"{self.place}: pixels are {image.dtype}; 8-bit and 16-bit images can be read")
+        if image.ndim == 3 and image.shape[2] == 4 and image.dtype == np.uint8 and data[:4] in (b"II*\0", b"MM\0*"):
+            # OpenCV has multiplied the colours of a TIFF by its alpha, which cannot be undone.
+            with Image.open(io.BytesIO(data)) as tiff:
+                return np.array(tiff.convert("RGB"))[..., ::-1]
+        return image
+
+    def _damaged(self) -> DataError:
+        return DataError(f"{self.place}: not an image, or damaged beyond decoding; replace or remove it")
+
+    def _refuse_truncated(self) -> None:
+        """OpenCV fills what is missing of a truncated file with gray and says nothing; Pillow refuses it."""
+        end = b"IEND" if self.data.startswith(png.SIGNATURE) else _JPEG_END if self.data.startswith(_JPEG) else b""
+        if end in self.data[-_TAIL:]:
+            return
+        try:
+            with Image.open(io.BytesIO(self.data)) as image:
+                image.load()
+        except (OSError, SyntaxError) as error:
+            raise DataError(f"{self.place}: truncated ({error}); copy or download it again") from error
+
+
+def _to_rgb(image: np.ndarray) -> np.ndarray:
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 2:  # gray with alpha
+        return cv2.cvtColor(image[..., 0], cv2.COLOR_GRAY2RGB)
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def open_image(path: str | Path) -> EncodedImage:
+    """The content of an image file, not decoded yet.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    try:
+        return EncodedImage(Path(path).read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read a photograph: H x W x 3, RGB, uint8 or uint16; see `EncodedImage.pixels`.
+
+    Raises:
+        DataError: If the file is missing, truncated, or no image of 8 or 16 bits.
+    """
+    return open_image(path).pixels()
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 pixels -> float32 in [0, 1]."""
+    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Float pixels in [0, 1] (clipped to it) -> uint8, rounded to the nearest."""
+    return (image.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write H x W x 3 RGB pixels, uint8 or uint16, in the format that the suffix names; a PNG quickly, not smallest.
+
+    Raises:
+        DataError: If the file cannot be written, or the format cannot hold the pixels.
+    """
+    path = Path(path)
+    suffixes = _DEEP_SUFFIXES if image.dtype == np.uint16 else IMAGE_SUFFIXES
+    if path.suffix.lower() not in suffixes:
+        raise DataError(f"{path}: {image.dtype} pixels can be written as {', '.join(sorted(suffixes))}")
+    try:
+        path.write_bytes(encode_image(image, path.suffix))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def encode_image(image: np.ndarray, suffix: str = ".png") -> bytes:
+    """The bytes of a file with H x W x 3 RGB pixels in it; a PNG's are made quickly, not smallest."""
+    parameters = [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL] if suffix.lower() == ".png" else []
+    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), parameters)
+    return data.tobytes()
+
+
+def stem(name: str) -> str:
+    """An image's name without its suffix; dots before that are no suffixes."""
+    return name.rpartition(".")[0]
+
+
+def list_names(folder: str | Path) -> list[str]:
+    """Paths below a folder of all image files in it, in sorted order; hidden files and folders are passed over.
+
+    Raises:
+        DataError: If the folder is missing or holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    found: list[str] = []
+    for home, inner, files in os.walk(folder, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        below = "" if home == str(folder) else Path(home).relative_to(folder).as_posix() + "/"
+        found += [
+            below + name
+            for name in files
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - 10x
+        ]
+    if not found:
+        raise DataError(f"{folder}: no images in this folder; it should hold {', '.join(sorted(IMAGE_SUFFIXES))} files")
+    # Folder by folder, whatever the order of "/" among the characters.
+    return sorted(found, key=lambda name: name.split("/"))
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """All image files below a folder; see `list_names`."""
+    return [Path(folder, name) for name in list_names(folder)]

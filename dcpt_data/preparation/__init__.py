@@ -1,0 +1,1 @@
+"""What is done before training: archives into folders, stand-ins, LMDBs, checks. Only commands import it."""

@@ -1,0 +1,1 @@
+"""Published data sets by name (sources.yml), and how their images pair. It imports `errors`, `workers`, `images`."""

@@ -1,0 +1,1 @@
+"""Where images lie: folders and LMDBs, which a reader cannot tell apart."""

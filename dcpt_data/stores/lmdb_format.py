@@ -1,0 +1,163 @@
+"""What stands in an LMDB of this package: images, their index, and what the whole data set is.
+
+An LMDB holds the images of one data set, of one side (`gt`, or `lq` where BasicSR is to read it) or of two. An image's
+key is its name without suffix, after `lq/` or `gt/` where there are two sides. All are stored in one form:
+
+* `raw`: pixels, H x W x 3, RGB, uint8 or uint16 (little-endian), row by row;
+* `png`: a PNG file of these pixels;
+* `original`: the bytes of the image's own file.
+
+Two more records begin with a zero byte, which no file name has: the metadata, in JSON, and the index, tables in NumPy's
+npz format, which open in milliseconds where 72,135 lines of text would take seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import lmdb
+import numpy as np
+
+from dcpt_data.errors import DataError
+from dcpt_data.images.pixels import stem
+from dcpt_data.sources.pairing import Rule
+from dcpt_data.stores.name_table import NameTable
+
+FORMAT, VERSION = "dcpt", 1
+METADATA, INDEX = b"\0metadata", b"\0index"
+BEGUN, DONE = b"\0begun", b"\0done/%08d"  # what was begun, and how far it is: see lmdb_writer
+LONGEST_KEY = 511  # bytes; LMDB's own limit
+
+Form = Literal["raw", "png", "original"]
+FORMS: tuple[Form, ...] = get_args(Form)
+Side = Literal["lq", "gt"]
+SIDES: tuple[Side, ...] = get_args(Side)
+
+ROW = np.dtype(
+    [
+        ("height", "<u4"),  # pixels
+        ("width", "<u4"),
+        ("depth", "u1"),  # bytes of one value of one pixel, 1 or 2
+        ("size", "<u8"),  # bytes of the record
+        ("checksum", "<u4"),  # CRC-32 of the record
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a whole data set is.
+
+    Attributes:
+        form: How its images are stored.
+        images: Number of images of each side.
+        degradation: The class label; None if its maker named none.
+        pairing: The rule by which images were paired; None without pairs.
+        source: The data set's name in sources.yml; None for one's own images.
+        about: The data set in words.
+        stand_in: Whether it was made from a stand-in of tools/synthesize.py, not from what was published.
+    """
+
+    form: Form
+    images: dict[Side, int]
+    degradation: str | None = None
+    pairing: Rule | None = None
+    source: str | None = None
+    about: str = "your own images"
+    stand_in: bool = False
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The images of one side: names with suffix as the files had them, and an array of `ROW` as long."""
+
+    names: NameTable
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Index:
+    """The images of each side, and for each degraded one the number of its ground truth (None without pairs)."""
+
+    sides: dict[Side, Entries]
+    partners: np.ndarray | None = None
+
+
+def key_of(name: str, side: Side, sides: int) -> bytes:
+    """The key of an image in an LMDB of one or two sides.
+
+    Raises:
+        DataError: If the name is too long for one.
+    """
+    key = (f"{side}/{stem(name)}" if sides > 1 else stem(name)).encode("utf-8", "surrogateescape")
+    if len(key) > LONGEST_KEY:
+        raise DataError(f"'{name}' is longer than the {LONGEST_KEY} bytes that a key of an LMDB may have; rename it")
+    return key
+
+
+def write_records(transaction: lmdb.Transaction, metadata: Metadata, index: Index) -> None:
+    """Put both records; with them an LMDB is complete."""
+    arrays: dict[str, np.ndarray] = {}
+    for side, entries in index.sides.items():
+        text = np.frombuffer(entries.names.text, np.uint8)
+        arrays |= {f"{side}_text": text, f"{side}_ends": entries.names.ends, f"{side}_rows": entries.rows}
+    if index.partners is not None:
+        arrays["partners"] = index.partners
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]  # taken for the option that comes before them
+    transaction.put(INDEX, file.getvalue())
+    record = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(metadata)}
+    transaction.put(METADATA, json.dumps(record).encode())
+
+
+def read_metadata(transaction: lmdb.Transaction, path: str) -> Metadata | None:
+    """The metadata; None if there are none, as in LMDBs of other makers.
+
+    Raises:
+        DataError: If the LMDB is not complete, of another version, or its metadata are damaged.
+    """
+    data = transaction.get(METADATA)
+    if data is None:
+        if transaction.get(BEGUN) is not None:
+            raise DataError(f"{path}: is not complete; give the command that began it again")
+        return None
+    try:
+        record = json.loads(bytes(data))
+        if record.pop("format") != FORMAT:
+            return None
+        version = record.pop("version")
+        if version == VERSION:
+            return Metadata(**record)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DataError(f"{path}: its metadata are damaged ({error}); copy it again, or make it again") from error
+    raise DataError(
+        f"{path}: its format has version {version}, and this package reads version {VERSION}; make it again with "
+        "tools/prepare_lmdb.py, or install the version of the package that made it"
+    )
+
+
+def read_index(transaction: lmdb.Transaction, path: str) -> Index:
+    """The index.
+
+    Raises:
+        DataError: If it is missing or damaged.
+    """
+    data = transaction.get(INDEX)
+    if data is None:
+        raise DataError(f"{path}: its index is missing; copy it again, or make it again")
+    try:
+        with np.load(io.BytesIO(data)) as file:
+            arrays = {name: file[name] for name in file.files}
+        sides: dict[Side, Entries] = {}
+        for side in SIDES:
+            if f"{side}_rows" in arrays:
+                names = NameTable(arrays[f"{side}_text"].tobytes(), arrays[f"{side}_ends"])
+                sides[side] = Entries(names, arrays[f"{side}_rows"])
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: its index is damaged ({error}); copy it again, or make it again") from error
+    return Index(sides, arrays.get("partners"))

@@ -1,0 +1,1 @@
+"""Work in other processes. It imports `errors` alone."""

@@ -1,0 +1,1 @@
+"""What came out: records of runs, reports, features, studies over seeds."""

@@ -1,0 +1,1 @@
+"""What features tell of degradations: nearest neighbours, linear probes, t-SNE."""

@@ -1,0 +1,1 @@
+"""Ways of training compared over seeds: jobs, results, page."""

@@ -1,0 +1,13 @@
+"""The errors of this package."""
+
+
+class OptionError(ValueError):
+    """An option file, or a value in it, is wrong; the message names file and key and says what would be right."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to stop, and did so in good order
+    """The run was asked to stop (Ctrl-C, SIGTERM); its state is saved."""
+
+
+class RunError(RuntimeError):
+    """Something outside the run has ended it; the message says what, and what to do."""

@@ -1,0 +1,253 @@
+"""Restoring photographs of any size with a trained network, within the memory that there is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from dcpt_arch.backbones.base import RestorationBackbone
+from dcpt_arch.layers.padding import pad_to_multiple
+from dcpt_models.errors import OptionError
+from dcpt_models.inference.tiling import Tiling, join, plan
+from dcpt_models.runtime.memory import bytes_per_pixel, free_memory, is_out_of_memory, used_memory
+
+Precision = Literal["auto", "fp32", "bf16"]
+Progress = Callable[[float], None]
+
+OVERLAP = 64  # pixels
+# Pixels that a network gets at once at most. Larger tiles are hardly faster, and the further the areas over which some
+# networks average are from the size of the training patches, the worse they restore.
+LARGEST = 3 * 2**19
+# Of the memory that is free, the share that is planned with; the system and other programs are left the rest.
+SHARES = {"cpu": 0.6, "cuda": 0.8}
+# What is taken besides the tensors: convolutions were measured to need 1.12 times as much at most (Restormer, on a
+# CPU); freed memory that a processor's heap keeps (heap.py) lies between the tensors: 2.0 times in all.
+MARGINS = {"cpu": 2.2, "cuda": 1.25}
+# Images in memory besides the one that is worked on: what is read and written meanwhile, each decoded and copied.
+IMAGES = 8
+# The greatest mean squared difference of bfloat16 that is taken: it costs an image of 35 dB no more than 0.02 dB.
+LARGEST_ERROR = 10**-3.5 * (10 ** (0.02 / 10) - 1)
+SAMPLE = 128  # side in pixels of what bfloat16 is tried on
+
+
+class RestoreError(RuntimeError):
+    """An image that cannot be restored; the message says why and what to do."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this name; "auto" for a GPU if there is one.
+
+    Raises:
+        OptionError: If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise OptionError(f"--device {name}: no such device; try auto, cpu, cuda or cuda:1") from error
+    if device.type not in SHARES:
+        raise OptionError(f"--device {name}: photographs are restored on cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise OptionError(f"--device {name}: PyTorch finds {torch.cuda.device_count()} GPUs here; try --device auto")
+    return device
+
+
+class Restorer:
+    """A network and how it is run.
+
+    Args:
+        network: A network for RGB images.
+        device: Where it runs; the network is moved there.
+        precision: "bf16" computes convolutions and matrix products in bfloat16. "auto" does so where the device has
+            instructions for it, and the first image differs by no more than `LARGEST_ERROR`.
+        tta: Whether to average over the eight flips and rotations of an image.
+        tile: Largest side of the tiles in pixels; None to choose by memory, 0 for whole images where memory allows.
+        overlap: Pixels that neighbouring tiles share.
+        max_memory: Bytes that the process may take on the device; None for a share of what is free.
+
+    Attributes:
+        dtype: What is computed with; None until the first image has decided.
+        batched: Whether a network gets several tiles at once, which only makes a GPU faster.
+
+    Raises:
+        RestoreError: If the network is for other images.
+    """
+
+    def __init__(
+        self,
+        network: RestorationBackbone,
+        device: torch.device,
+        precision: Precision = "auto",
+        tta: bool = False,
+        tile: int | None = None,
+        overlap: int = OVERLAP,
+        max_memory: int | None = None,
+    ) -> None:
+        first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+        if first is not None and first.in_channels != 3:
+            raise RestoreError(f"this {type(network).__name__} takes images of {first.in_channels} channels, not RGB")
+        network = network.eval()
+        # Convolutions and the layer normalisation between them are fastest with the channels last in memory.
+        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.device, self.tta, self.tile, self.overlap, self.max_memory = device, tta, tile, overlap, max_memory
+        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(precision)
+        if self.dtype is None and not has_bfloat16(device):
+            self.dtype = torch.float32
+        self.per_pixel = bytes_per_pixel(network)
+        self.batched = device.type == "cuda"
+        # Of pixels at once; halved when memory runs out.
+        self._limit = {None: LARGEST, 0: 2**62}.get(tile) or max(LARGEST, (tile or 0) ** 2)
+
+    def restore(self, pixels: np.ndarray, progress: Progress = lambda share: None) -> tuple[np.ndarray, Tiling]:
+        """Restore an image.
+
+        Args:
+            pixels: H x W x 3, RGB, or H x W x 1, gray; uint8 or uint16. Gray is restored as RGB, and averaged.
+            progress: Called with the share, 0 to 1, that is done; it falls back if memory runs out.
+
+        Returns:
+            The restored image, of the same shape and type, and how it was cut.
+
+        Raises:
+            RestoreError: If memory does not suffice for the smallest tiles, or the network gives no image of that size.
+        """
+        if self.dtype is None:
+            self.dtype = self._near_enough(pixels)
+        tiling = self._plan(pixels)
+        while True:
+            try:
+                return self._restore(pixels, tiling, progress), tiling
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            tiling = self._smaller(pixels, tiling)
+
+    def _plan(self, pixels: np.ndarray) -> Tiling:
+        height, width, _ = pixels.shape
+        others = IMAGES * pixels.nbytes if self.device.type == "cpu" else 0
+        if self.max_memory is None:
+            available = int(SHARES[self.device.type] * free_memory(self.device)) - others
+        else:
+            available = self.max_memory - used_memory(self.device) - others
+        # The tile, and its share in the row that is put together.
+        each = MARGINS[self.device.type] * self.per_pixel + 32
+        allowed = min(self._limit, int(available / each))
+        side = self.tile if self.tile and self.tile**2 <= allowed else None
+        tiling = plan(height, width, allowed, side, self.overlap, self.network.size_multiple)
+        tiling = tiling if self.batched else replace(tiling, batch=1)
+        if self.max_memory is not None and tiling.pixels * each > available:
+            needed = (self.max_memory - available + tiling.pixels * each) / 1e9
+            raise RestoreError(
+                f"{width} x {height} pixels need {needed:.1f} GB, even in tiles of {tiling.across.tile} x "
+                f"{tiling.down.tile}; give a greater --max-memory"
+            )
+        return tiling
+
+    def _smaller(self, pixels: np.ndarray, tiling: Tiling) -> Tiling:
+        """What to try when memory has run out: half as much at once, from now on.
+
+        Raises:
+            RestoreError: If it cannot be less.
+        """
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._limit = tiling.pixels // 2
+        smaller = self._plan(pixels)
+        if smaller.pixels >= tiling.pixels:
+            raise RestoreError(
+                f"out of memory on {self.device}, even with tiles of {tiling.across.tile} x {tiling.down.tile} pixels; "
+                "end other programs, or give another --device"
+            )
+        logging.getLogger("basicsr").warning(
+            f"Out of memory with {tiling.pixels:,} pixels at once; going on with {smaller.pixels:,}"
+        )
+        return smaller
+
+    @torch.inference_mode()
+    def _restore(self, pixels: np.ndarray, tiling: Tiling, progress: Progress) -> np.ndarray:
+        height, width, _ = pixels.shape
+        result = np.empty_like(pixels)
+        greatest = np.iinfo(pixels.dtype).max
+        done = 0
+
+        def tile(top: int, left: int) -> torch.Tensor:
+            part = pixels[top : top + tiling.down.tile, left : left + tiling.across.tile]
+            image = torch.from_numpy(part.astype(np.float32).transpose(2, 0, 1) / greatest)
+            return pad_to_multiple(image[None], self.network.size_multiple)[0]
+
+        def restored(tiles: torch.Tensor) -> torch.Tensor:
+            nonlocal done
+            image = self._run(tiles.to(self.device))
+            done += len(tiles)
+            progress(done / tiling.count)
+            return image
+
+        for begin, rows in join(tiling, tile, restored):
+            rows = rows[:, : height - begin, :width].clamp(0, 1).mul(greatest).round()
+            kept = rows.to(torch.uint8 if greatest == 255 else torch.int32).permute(1, 2, 0).cpu().numpy()
+            result[begin : begin + len(kept)] = kept
+        return result
+
+    def _run(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Restore N x 1 or 3 x H x W in [0, 1]."""
+        colour = tiles.expand(-1, 3, -1, -1)
+        dtype = self.dtype or torch.float32
+        if self.tta:
+            image = average_over_symmetries(lambda x: self._forward(x, dtype), colour)
+        else:
+            image = self._forward(colour, dtype)
+        return image if tiles.shape[1] == 3 else image.mean(1, keepdim=True)
+
+    def _forward(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        reduced = dtype == torch.bfloat16
+        with torch.autocast(self.device.type, dtype) if reduced else nullcontext():
+            image = self.network(x.contiguous(memory_format=torch.channels_last)).float()
+        if image.shape != x.shape:
+            raise RestoreError(
+                f"{type(self.network).__name__} makes {tuple(image.shape)} of {tuple(x.shape)}; it does not restore"
+            )
+        if not image.isfinite().all():
+            way_out = "try --precision fp32" if reduced else "these weights cannot restore this image"
+            raise RestoreError(f"{type(self.network).__name__} gives values that are no numbers; {way_out}")
+        return image
+
+    @torch.inference_mode()
+    def _near_enough(self, pixels: np.ndarray) -> torch.dtype:
+        """bfloat16 if it makes no more of a difference on the middle of an image than is allowed, else float32."""
+        top, left = ((side - min(side, SAMPLE)) // 2 for side in pixels.shape[:2])
+        part = pixels[top : top + SAMPLE, left : left + SAMPLE].astype(np.float32) / np.iinfo(pixels.dtype).max
+        sample = torch.from_numpy(part.transpose(2, 0, 1))[None].expand(-1, 3, -1, -1).to(self.device)
+        reduced, full = (self._forward(sample, dtype).clamp(0, 1) for dtype in (torch.bfloat16, torch.float32))
+        error = (reduced - full).square().mean().item()
+        return torch.bfloat16 if error <= LARGEST_ERROR else torch.float32
+
+
+def average_over_symmetries(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """The mean over the eight flips and rotations of N x C x H x W, each undone behind the function."""
+    total = torch.zeros_like(x)
+    for quarter in range(4):
+        for flipped in (False, True):
+            turned = torch.rot90(x.flip(-1) if flipped else x, quarter, (-2, -1))
+            back = torch.rot90(function(turned), -quarter, (-2, -1))
+            total += back.flip(-1) if flipped else back
+    return total / 8
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for products of bfloat16: AVX512-BF16 or AMX, or a GPU from Ampere on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

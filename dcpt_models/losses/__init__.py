@@ -1,0 +1,13 @@
+"""Losses: registered in the engine's LOSS_REGISTRY by being in this folder. They import nothing of ours."""
+
+import sys
+
+import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+from dcpt_common import import_modules
+from dcpt_models.losses.focal_loss import BinaryFocalLoss, FocalLoss
+from dcpt_models.losses.frequency_loss import FrequencyL1Loss
+from dcpt_models.losses.psnr_loss import PSNRLoss
+
+import_modules(sys.modules[__name__])
+
+__all__ = ["BinaryFocalLoss", "FocalLoss", "FrequencyL1Loss", "PSNRLoss"]

@@ -1,0 +1,471 @@
+"""The model that all methods share: networks, the one training step loop, saving, resuming, validation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.models.base_model import BaseModel
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dcpt_arch.checkpoints.initialise import Scope, initialise
+from dcpt_arch.checkpoints.loading import CheckpointError, read_checkpoint
+from dcpt_models.errors import OptionError
+from dcpt_models.methods.labels import class_indices, multi_hot
+from dcpt_models.optim.ema import MovingAverage
+from dcpt_models.optim.optimizers import LearningRates, build_optimizer, load_optimizer
+from dcpt_models.optim.running_means import Averages
+from dcpt_models.optim.skipped_updates import Guard
+from dcpt_models.optim.updates import Precision, Updates, split
+from dcpt_models.options.changes import changes
+from dcpt_models.options.check import Problem
+from dcpt_models.runtime.checkpoint_files import save_atomically
+from dcpt_models.runtime.distributed import gather
+from dcpt_models.validation.validate import Best, Records, Results, validate
+
+Losses = dict[str, torch.Tensor]
+Batch = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class TrainOptions:
+    """The `train` section that every method has.
+
+    Attributes:
+        total_iter: Iterations of the whole run.
+        optim_g: Optimiser of the restoration network: `type` in torch.optim, and its arguments. Fused, where there is a
+            fused one and the section does not say otherwise.
+        scheduler: Learning-rate scheduler of all optimisers; none for constant rates.
+        warmup_iter: Iterations over which the learning rates rise from 0.
+        ema_decay: Share of the moving average of each trained network's weights that stays each iteration; 0 for none.
+        grad_clip: Largest norm of each network's gradient; none for no clipping.
+        accumulate: Parts that each process's batch is split into, one after the other in memory, for one update.
+        precision: What convolutions and matrix products compute in while training ("bf16", "fp16" with a loss scale);
+            weights, updates and validation are fp32.
+        compile: Whether networks are compiled (torch.compile) for training.
+        channels_last: Whether channels lie last in memory, which is fastest for these networks.
+        tf32: Whether GPUs compute fp32 products in TF32; by default as PyTorch does: convolutions only.
+        max_bad_steps: The run stops after so many iterations in a row with NaN or infinity in losses or gradients.
+        pixel_opt: The pixel loss: `type` in the engine's loss registry, and its arguments.
+    """
+
+    total_iter: int
+    optim_g: dict[str, Any]
+    scheduler: dict[str, Any] | None = None
+    warmup_iter: int = -1
+    ema_decay: float = 0.0
+    grad_clip: float | None = None
+    accumulate: int = 1
+    precision: Precision = "fp32"
+    compile: bool = False
+    channels_last: bool = True
+    tf32: bool | None = None
+    max_bad_steps: int = 10
+    pixel_opt: dict[str, Any] = field(default_factory=lambda: {"type": "L1Loss"})
+
+
+CommonOptions = TrainOptions  # by this name in the class, which has an attribute TrainOptions
+
+
+class DegradationModel(BaseModel):
+    """Base of the methods. A subclass says only what its losses are.
+
+    The keys of a batch are `lq` and `gt`, N x C x H x W in [0, 1], and `degradation`, N names.
+
+    Args:
+        opt: A resolved option file.
+    """
+
+    TrainOptions: ClassVar[type] = TrainOptions
+    labels: ClassVar[tuple[str, ...]] = ("g",)  # of the networks: `network_g`, `net_g`, `optim_g`, `pretrain_network_g`
+    multi_label: ClassVar[bool] = False  # whether an image can have several of the classes
+    train: CommonOptions
+
+    @classmethod
+    def train_options(cls, options: dict[str, Any]) -> Any:
+        """The `train` section of an option file as an object of the class's `TrainOptions`.
+
+        A test may say no more than what its method needs for testing: what is required for training alone is None then.
+        """
+        section, values = options.get("train") or {}, {}
+        for option in fields(cls.TrainOptions):
+            if option.name in section:
+                values[option.name] = section[option.name]
+            elif option.default is MISSING and option.default_factory is MISSING:
+                values[option.name] = None
+        return cls.TrainOptions(**values)
+
+    @classmethod
+    def problems(cls, options: dict[str, Any], is_train: bool) -> list[Problem]:
+        """What does not go with this method in an option file whose keys and types are right."""
+        return []
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
+        self.logger = logging.getLogger("basicsr")
+        self.degradations: list[str] = opt.get("degradations") or []
+        self.networks: dict[str, nn.Module] = {}
+        self.averages: dict[str, MovingAverage] = {}
+        self.best = Best()
+        self.validated = -1  # the last iteration that was validated
+        self.train = self.train_options(opt)
+        self.memory_format = torch.channels_last if self.train.channels_last else torch.contiguous_format
+        self.build_networks()
+        for label, network in self.networks.items():
+            self._load_pretrained(label, network)
+        if self.is_train:
+            self._init_training()
+
+    # --- construction -------------------------------------------------------------------------------------------------
+
+    def build_networks(self) -> None:
+        """Fill `self.networks`: label -> network, on the device."""
+        self.net_g = self.add_network("g", self.opt["network_g"])
+
+    def add_network(self, label: str, section: dict[str, Any]) -> nn.Module:
+        """Build a network and put it on the device under its label; returns it.
+
+        Raises:
+            OptionError: If the network refuses its arguments.
+        """
+        try:
+            network = build_network(section)
+        except ValueError as error:
+            raise OptionError(f"key 'network_{label}': {error}") from error
+        self.networks[label] = network.to(self.device).to(memory_format=self.memory_format)
+        count = sum(p.numel() for p in network.parameters())
+        self.logger.info(f"net_{label}: {type(network).__name__}, {count:,} parameters")
+        return self.networks[label]
+
+    def _load_pretrained(self, label: str, network: nn.Module) -> None:
+        path = self.opt["path"]
+        file = path.get(f"pretrain_network_{label}")
+        if not (self.is_train or file):
+            raise OptionError(f"key 'path:pretrain_network_{label}' is empty: which checkpoint is to be tested?")
+        if file:
+            scope: Scope = path.get("pretrain_scope_g", "all") if label == "g" else "all"
+            strict = path.get(f"strict_load_{label}", True)
+            initialise(network, file, path.get(f"param_key_{label}"), scope, strict)
+
+    def _init_training(self) -> None:
+        train = self.train
+        self.cri_pix = build_pixel_loss(train.pixel_opt).to(self.device)
+        optimizers: dict[str, Any] = {label: getattr(train, f"optim_{label}", None) for label in self.networks}
+        self.trained = [label for label, section in optimizers.items() if section]
+        self.optimizers = [
+            build_optimizer(self.networks[label].parameters(), optimizers[label]) for label in self.trained
+        ]
+        if train.ema_decay:
+            self.averages = {label: MovingAverage(self.networks[label], train.ema_decay) for label in self.trained}
+        self.rates = LearningRates(self.optimizers, train.scheduler, train.warmup_iter)
+        self.observed = Averages()
+        self.guard = Guard()
+        self.updates = Updates(
+            {label: self.networks[label] for label in self.trained},
+            self.optimizers,
+            self.device,
+            train.precision,
+            train.accumulate,
+            train.grad_clip,
+        )
+        for label, network in self.networks.items():
+            # A network without an optimiser is frozen: in eval mode, and without gradients of its weights.
+            network.train(label in self.trained).requires_grad_(label in self.trained)
+            setattr(self, f"net_{label}", self._wrapped(label))
+
+    def partial_updates(self) -> bool:
+        """Whether an update can leave some parameters without gradient; see `Updates`."""
+        return False
+
+    def _wrapped(self, label: str) -> nn.Module:
+        """What training calls for a network; `networks` has it bare, for saving, averaging and validation."""
+        network = self.networks[label]
+        if self.opt["dist"] and label in self.trained:
+            if self.partial_updates():
+                self.updates.averaged_over = self.opt["world_size"]
+            else:
+                devices = [torch.cuda.current_device()] if self.device.type == "cuda" else None
+                network = DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
+                self.updates.replicas.append(network)
+        compiled: Any = torch.compile(network) if self.train.compile else network
+        return compiled
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def feed_data(self, data: Batch) -> None:
+        """Take a batch; see the class."""
+        self.batch = data
+        self._take(data)
+
+    def _take(self, data: Batch) -> None:
+        """Make a batch, or a part of one, what losses are of."""
+        self.lq, self.gt = (
+            data[key].to(self.device, non_blocking=True, memory_format=self.memory_format) for key in ("lq", "gt")
+        )
+        self.names: list[str] = data["degradation"]
+
+    def class_indices(self) -> torch.Tensor:
+        """The batch's degradations as indices into the option file's `degradations`, N.
+
+        Raises:
+            ValueError: If the batch has a degradation that is not listed there.
+        """
+        return self._on_device(class_indices(self.names, self.degradations))
+
+    def multi_hot(self) -> torch.Tensor:
+        """The batch's degradations as N x classes of 0 and 1: "haze+rain" has both of these classes.
+
+        Raises:
+            ValueError: If the batch has a degradation with a part that is not listed there.
+        """
+        return self._on_device(multi_hot(self.names, self.degradations))
+
+    def _on_device(self, values: list[Any]) -> torch.Tensor:
+        # Copied without waiting for what the device is still computing.
+        return torch.tensor(values).to(self.device, non_blocking=True)
+
+    def loss_steps(self) -> Iterator[Losses]:
+        """Yield the named losses of each update of one iteration; their sum is minimised."""
+        raise NotImplementedError
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One iteration: an update for each dict of losses, of gradients summed over the parts of the batch."""
+        self.updates.begin()
+        parts = split(self.batch, self.updates.accumulate)
+        steps = [self.loss_steps() for _ in parts]
+        while self._sum_gradients(parts, steps):
+            norms = self.updates.apply()
+            self.observed.add({f"grad_norm_{label}": norm for label, norm in norms.items()})
+        for average in self.averages.values():
+            average.update()
+        self.guard.note(current_iter, self.updates.outcome(), self.batch.get("lq_path", []))
+
+    def _sum_gradients(self, parts: list[Batch], steps: list[Iterator[Losses]]) -> bool:
+        """Compute the gradients of the next update; False if the iteration has no more."""
+        for number, (part, step) in enumerate(zip(parts, steps, strict=True), 1):
+            if len(parts) > 1:
+                self._take(part)
+            with self.updates.forward(last=number == len(parts)):
+                losses = next(step, None)
+                if losses is None:
+                    return False
+                self.updates.backward(losses)
+            self.observed.add(losses)
+        return True
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Set the learning rates of an iteration, before it; the warm-up is the option file's."""
+        self.rates.update(current_iter)
+
+    def get_current_learning_rate(self) -> list[float]:
+        """The learning rate of each trained network."""
+        return [rates[0] for rates in self.rates.current()]
+
+    def weights_are_finite(self) -> bool:
+        """Whether no weight of a trained network is NaN or infinite."""
+        tensors = [t for label in self.trained for t in self.networks[label].state_dict().values()]
+        return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+    def get_current_log(self) -> dict[str, float]:
+        """Means of losses and accuracy since the last call, over all processes (all must call)."""
+        return self.observed.read(self.opt["world_size"], self.device)
+
+    # --- validation ---------------------------------------------------------------------------------------------------
+
+    def evaluated(self, label: str) -> nn.Module:
+        """The network that is validated: the moving average if there is one."""
+        return self.averages[label].network if label in self.averages else self.networks[label]
+
+    def predict(self, image: bool) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """What is validated of a batch.
+
+        Args:
+            image: Whether the image is asked for.
+
+        Returns:
+            The image whose PSNR against `gt` is validated, or None if it is not asked for; and the logits whose
+            accuracy is validated, or None for methods without a classifier.
+        """
+        return self.evaluated("g")(self.lq) if image else None, None
+
+    def target(self) -> torch.Tensor:
+        """What the logits are to say: class indices, N; or 0 and 1 for each class, N x classes (`multi_label`)."""
+        return self.class_indices()
+
+    def rightly_classified(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Whether each row of logits says what it should, one bool a row."""
+        return logits.argmax(1) == target
+
+    def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
+        """Validate on one loader, as BasicSR calls it."""
+        self.validate([dataloader], current_iter, tb_logger, save_img)
+
+    def validate(
+        self,
+        loaders: list[Any],
+        current_iter: Any,
+        tb_logger: Any = None,
+        save_img: bool = False,
+        records: Records | None = None,
+    ) -> Results:
+        """Validate on all loaders; logs, writes to TensorBoard, keeps the best values.
+
+        Args:
+            loaders: One for each set, this process's share of it; all processes must call.
+            current_iter: For logs and file names.
+            tb_logger: A TensorBoard writer, or None.
+            save_img: Whether restored images are saved.
+            records: Where the values of each image are kept, and looked up before it is measured.
+
+        Returns:
+            Set -> metric -> value, and the plain mean of the sets under "average".
+        """
+        modes = {network: network.training for network in self.networks.values()}
+        for network in modes:
+            network.eval()
+        try:
+            results = validate(self, loaders, current_iter, tb_logger, save_img, records)
+        finally:
+            for network, training in modes.items():
+                network.train(training)
+        self.validated = current_iter
+        return results
+
+    # --- saving and resuming ------------------------------------------------------------------------------------------
+
+    def save(self, epoch: int, current_iter: int, alone: bool = False) -> None:
+        """Write the networks, then the training state that makes them a checkpoint; all processes must call.
+
+        Args:
+            epoch: For the state.
+            current_iter: For the state and the names of the files.
+            alone: Whether this process writes, and no other one calls; otherwise the first one does. What the others
+                have observed since the last log line is then not saved.
+
+        Raises:
+            OSError: If a file cannot be written. Earlier checkpoints are intact.
+        """
+        observed = self.observed.state_dict()
+        self._observed = [observed] if alone else gather(observed)
+        if self.opt["rank"] == 0 or alone:
+            self._files = self._save_networks(current_iter)
+            self._save_state(epoch, current_iter)
+
+    def save_state(self, epoch: int, current_iter: int) -> None:
+        """Write the training state alone, again after a validation has changed the best values; see `save`."""
+        if self.opt["rank"] == 0:
+            self._save_state(epoch, current_iter)
+
+    def _save_state(self, epoch: int, current_iter: int) -> None:
+        state = {
+            "epoch": epoch,
+            "iter": current_iter,
+            "files": self._files,
+            "options": self.options_of_run(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": self.rates.state_dict(),
+            "best": self.best.records,
+            "validated": self.validated,
+            "observed": self._observed,
+            "bad_in_a_row": self.guard.in_a_row,
+            "loss_scale": self.updates.scale.state_dict() if self.updates.scale else None,
+        }
+        save_atomically(state, Path(self.opt["path"]["training_states"], f"{current_iter}.state"))
+
+    def options_of_run(self) -> dict[str, Any]:
+        """The options as the files say them, and the number of processes."""
+        return {**self.opt["resolved"], "processes": self.opt["world_size"]}
+
+    def save_networks(self, name: str) -> None:
+        """Write the networks as `net_*_NAME.pth`: "latest" for those of a finished run, "best" for the best ones."""
+        if self.opt["rank"] == 0:
+            self._save_networks(name)
+
+    def _save_networks(self, iteration: int | str) -> dict[str, str]:
+        """Write the networks; returns the digest of each file, by name."""
+        digests = {}
+        for label, network in self.networks.items():
+            content = {"params": _on_cpu(network.state_dict()), **self.notes(label)}
+            if label in self.averages:
+                content["params_ema"] = _on_cpu(self.averages[label].network.state_dict())
+            file = self._network_file(label, iteration)
+            digests[file.name] = save_atomically(content, file)
+        return digests
+
+    def notes(self, label: str) -> dict[str, Any]:
+        """Plain values that are saved beside the weights of a network, for they cannot be told from those."""
+        return {}
+
+    def _network_file(self, label: str, iteration: int | str, folder: Path | None = None) -> Path:
+        return Path(folder or self.opt["path"]["models"], f"net_{label}_{iteration}.pth")
+
+    def resume_training(self, resume_state: dict[str, Any], models: Path | None = None) -> None:
+        """Go on from a training state and the networks saved with it.
+
+        What the optimisers and schedulers had is theirs again, whatever the options say now. What has changed in the
+        options is logged.
+
+        Args:
+            resume_state: The state.
+            models: Folder of the networks; this run's by default.
+
+        Raises:
+            CheckpointError: If a network's file is missing, damaged or another network's, or the state does not fit.
+        """
+        for change in changes(resume_state["options"], self.options_of_run()):
+            self.logger.warning(f"Changed since the checkpoint: {change}")
+        self._check_optimizers(resume_state["options"]["train"])
+        for label, network in self.networks.items():
+            file = self._network_file(label, resume_state["iter"], models)
+            initialise(network, file, "params")
+            if label in self.averages:
+                content = read_checkpoint(file)
+                key = "params_ema" if "params_ema" in content else "params"
+                initialise(self.averages[label].network, file, key)
+        for optimizer, state in zip(self.optimizers, resume_state["optimizers"], strict=True):
+            load_optimizer(optimizer, state)
+        self.rates.load_state_dict(resume_state["schedulers"])
+        self.best.records, self.validated = resume_state["best"], resume_state["validated"]
+        self.guard.in_a_row = resume_state["bad_in_a_row"]
+        if self.updates.scale and resume_state["loss_scale"]:
+            self.updates.scale.load_state_dict(resume_state["loss_scale"])
+        if len(resume_state["observed"]) == self.opt["world_size"]:
+            self.observed.load_state_dict(resume_state["observed"][self.opt["rank"]], self.device)
+
+    def _check_optimizers(self, saved: dict[str, Any]) -> None:
+        train = self.opt["train"]
+        for key in sorted({key for section in (saved, train) for key in section if key.startswith("optim_")}):
+            before, now = (section[key]["type"] if section.get(key) else "none" for section in (saved, train))
+            if before != now:
+                raise CheckpointError(
+                    f"key 'train:{key}': the training state is of {before}, the options ask for {now}; go on with "
+                    f"{before}, or start a new run from its weights (path:pretrain_network_g)"
+                )
+
+
+def build_pixel_loss(section: dict[str, Any]) -> nn.Module:
+    """A loss of the engine's registry between two images; L1 by default.
+
+    Raises:
+        OptionError: If the loss is not one between two images.
+    """
+    loss = build_loss({"type": "L1Loss", **section})
+    images = torch.zeros(2, 1, 3, 8, 8)
+    try:
+        value = loss(*images)
+    except Exception as error:
+        raise OptionError(f"key 'train:pixel_opt': {type(loss).__name__} is no pixel loss ({error})") from error
+    if not isinstance(value, torch.Tensor) or value.dim():
+        raise OptionError(f"key 'train:pixel_opt': {type(loss).__name__} gives no single number; try L1Loss")
+    return loss
+
+
+def _on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in state.items()}

@@ -1,0 +1,1 @@
+"""Optimisers, learning rates, updates, and the moving average of the weights."""

@@ -1,0 +1,1 @@
+"""Option files: read, composed, checked against what the code declares, completed, written."""

@@ -1,0 +1,51 @@
+"""How a command ends: what went wrong in one message, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from dcpt_arch.checkpoints.loading import CheckpointError
+from dcpt_models.errors import OptionError, RunError, Stopped
+from dcpt_models.runtime.allocator import keep_freed_memory
+from dcpt_models.runtime.distributed import stop_processes
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
+    """Run a command; errors that a user can mend end it with their message, all others with a traceback.
+
+    Args:
+        main: The command.
+        failures: Further errors that a user can mend.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+    """
+    keep_freed_memory()
+    try:
+        main()
+    except OptionError as error:
+        return _end(error, WRONG_USAGE)
+    except (CheckpointError, FloatingPointError, OSError, RunError) as error:
+        return _end(error, FAILED)
+    except failures as error:
+        return _end(error, FAILED)
+    except Stopped as stop:
+        print(f"{stop}. To go on, give the same command with --auto_resume", file=sys.stderr)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        print("Interrupted", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        stop_processes()
+    return DONE
+
+
+def _end(error: Exception, code: int) -> int:
+    message = str(error)
+    if "Original Traceback" in message:  # raised in a worker of a data loader, which puts its traceback before it
+        message = message.strip().splitlines()[-1].partition(": ")[2]
+    print(f"error: {message}", file=sys.stderr)
+    return code

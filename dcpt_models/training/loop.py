@@ -1,0 +1,220 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.models import build_model
+
+from dcpt_models.errors import RunError, Stopped
+from dcpt_models.methods.base_model import DegradationModel
+from dcpt_models.runtime.checkpoint_files import remove_old
+from dcpt_models.runtime.distributed import lost_contact
+from dcpt_models.runtime.signals import Batches, Interruptible, stop_on_signals
+from dcpt_models.training.progress import Progress
+from dcpt_models.training.run import Run
+from dcpt_models.validation.validate import Results
+
+# Iterations after which several processes ask each other whether one was told to stop: seldom enough to cost nothing,
+# often enough for the grace time of torchrun and of schedulers.
+AGREEMENT_FREQ = 5
+
+
+def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
+    """Train a model from `run.start` to exactly `total_iter` iterations.
+
+    Args:
+        run: The open run.
+        train_loader: Endless batches, from the sample after `run.start` iterations on.
+        val_loaders: One loader for each validation set.
+
+    Returns:
+        The results of the last validation; empty without validation sets.
+
+    Raises:
+        Stopped: If the run was asked to stop. Its state is saved.
+        FloatingPointError: If too many iterations in a row made no update, or weights are not finite.
+        OSError: If a checkpoint cannot be written.
+        RunError: If a worker or another process has ended.
+    """
+    opt = run.opt
+    set_tf32(opt["train"].get("tf32"))
+    # Networks start alike on every process, whatever else has drawn random numbers before.
+    torch.manual_seed(opt["manual_seed"])
+    model: DegradationModel = build_model(opt)
+    if run.resume_state and run.resume_models:
+        model.resume_training(run.resume_state, run.resume_models)
+        run.logger.info(f"Going on from iteration {run.start}")
+    loop = _Loop(run, model, train_loader, val_loaders)
+    try:
+        return loop.run_to_the_end()
+    except RuntimeError as error:
+        if not lost_contact(error):
+            raise
+        raise RunError(
+            f"process {run.rank} of {run.world_size} has lost contact with the others ({str(error).splitlines()[0]}): "
+            "one of them has ended, as its own output says, or does not answer within dist_params:timeout. "
+            f"The last checkpoint is of iteration {loop.saved}; go on with --auto_resume"
+        ) from error
+
+
+def set_tf32(allowed: bool | None) -> None:
+    """Let GPUs compute fp32 products in TF32, or not; None leaves PyTorch's own choice."""
+    if allowed is not None:
+        torch.set_float32_matmul_precision("high" if allowed else "highest")
+        torch.backends.cudnn.allow_tf32 = allowed
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """What torch.manual_seed does, for one device; for those not in use it would look up the whole stack each time."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+class _Loop:
+    """The iterations of a run, with what is due between them."""
+
+    def __init__(self, run: Run, model: DegradationModel, train_loader: Any, val_loaders: list[Any]) -> None:
+        self.run, self.model, self.logger, self.opt = run, model, run.logger, run.opt
+        self.train_loader, self.val_loaders = train_loader, val_loaders
+        self.total: int = self.opt["train"]["total_iter"]
+        self.batch: int = train_loader.batch_sampler.batch_size * run.world_size
+        self.saved = run.start  # the last iteration with a checkpoint
+        self.results: Results = {}
+        self.progress = Progress(run, model, self.total, self.batch)
+
+    def run_to_the_end(self) -> Results:
+        """See `train`."""
+        run, model, logger_opt = self.run, self.model, self.opt["logger"]
+        self._log_plan()
+        with stop_on_signals() as self.stop:
+            # A resumed run makes up for a validation that it was interrupted in.
+            self._validate_if_due(run.start)
+            self.progress = Progress(run, model, self.total, self.batch)
+            with Batches(self.train_loader) as batches:
+                for iteration in range(run.start + 1, self.total + 1):
+                    self._iterate(iteration, batches)
+                    last = iteration == self.total
+                    stopping = self._told_to_stop(iteration)
+                    saving = iteration % logger_opt["save_checkpoint_freq"] == 0 or last or stopping
+                    reporting = iteration % logger_opt["print_freq"] == 0 or last
+                    if model.updates.waits or reporting or saving:
+                        self._look_at_skipped(iteration)
+                    if reporting:
+                        self.progress.report(iteration)
+                    if saving:
+                        self._save(iteration)
+                        self._remove_old(iteration)
+                    if stopping and not last:
+                        self._stopped(iteration)
+                    if self._validate_if_due(iteration) and saving:
+                        model.save_state(self._epoch(iteration), iteration)
+        model.save_networks("latest")
+        self.logger.info(f"Done: {self.total} iterations. Networks: {self.opt['path']['models']}")
+        return self.results
+
+    def _iterate(self, iteration: int, batches: Batches) -> None:
+        run, model = self.run, self.model
+        try:
+            batch = self.progress.wait_for(batches)
+        except Exception:
+            self._rescue(iteration - 1)
+            raise
+        # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
+        _seed((self.opt["manual_seed"] * 1_000_003 + iteration) * run.world_size + run.rank, model.device)
+        model.update_learning_rate(iteration)
+        model.feed_data(batch)
+        model.optimize_parameters(iteration)
+
+    def _told_to_stop(self, iteration: int) -> bool:
+        asking = self.run.world_size == 1 or iteration % AGREEMENT_FREQ == 0
+        return asking and self.stop.agreed(self.run.world_size)
+
+    def _stopped(self, iteration: int) -> None:
+        saved = f"the state is saved in {self.run.folder}" if iteration else "there is nothing to save yet"
+        raise Stopped(f"Stopped after iteration {iteration} of {self.total}; {saved}")
+
+    def _look_at_skipped(self, iteration: int) -> None:
+        skipped = self.progress.warn_of_skipped()
+        if self.model.guard.in_a_row < self.model.train.max_bad_steps:
+            return
+        self._save(iteration)
+        raise FloatingPointError(
+            f"the last {self.model.guard.in_a_row} iterations made no update, since losses or gradients are NaN or "
+            f"infinite; the last one, {skipped[-1].iteration}, had read {', '.join(skipped[-1].files)}. The weights "
+            f"before them are saved as iteration {iteration}. If these images are sound, the run has diverged: start "
+            "anew from an earlier checkpoint (path:pretrain_network_g) with a lower learning rate, or set "
+            "train:grad_clip and train:warmup_iter. Otherwise mend them and go on with --auto_resume"
+        )
+
+    def _epoch(self, iteration: int) -> int:
+        return iteration * self.batch // len(self.train_loader.dataset)
+
+    def _save(self, iteration: int, alone: bool = False) -> None:
+        if not self.model.weights_are_finite():
+            raise FloatingPointError(
+                f"weights are NaN or infinite after iteration {iteration}, so they are not saved; earlier checkpoints "
+                "are sound. Start anew from one (path:pretrain_network_g) with a lower learning rate or train:grad_clip"
+            )
+        self.logger.info(f"Saving checkpoint {iteration}")
+        with self.progress.paused():
+            self.model.save(self._epoch(iteration), iteration, alone)
+        self.saved = iteration
+
+    def _remove_old(self, iteration: int) -> None:
+        keep, path = self.opt["logger"]["keep_last"], self.opt["path"]
+        if keep and self.run.rank == 0:
+            remove_old(Path(path["training_states"]), Path(path["models"]), keep, iteration)
+
+    def _rescue(self, iteration: int) -> None:
+        """Lose nothing to an error that is not the network's."""
+        here = self.run.folder.exists()  # not on another machine without a common file system
+        if here and iteration > self.saved and self.model.weights_are_finite():
+            self._save(iteration, alone=True)
+            self.logger.error(f"The state after iteration {iteration} is saved; --auto_resume goes on from it")
+
+    def _validate_if_due(self, iteration: int) -> bool:
+        val = self.opt["val"]
+        last = iteration == self.total
+        regular = val["val_first"] if iteration == 0 else iteration % val["val_freq"] == 0 or last
+        if not (self.val_loaders and regular and self.model.validated < iteration):
+            return False
+        loaders = [Interruptible(loader, self.stop) for loader in self.val_loaders]
+        try:
+            with self.progress.paused():
+                self.results = self.model.validate(loaders, iteration, self.run.events, val["save_img"])
+        except Exception:
+            if self.stop.made:  # others may have stopped before, while this process waited for what they have observed
+                if self.run.rank == 0 and iteration > self.saved:
+                    self._save(iteration, alone=True)
+                self._stopped(iteration)
+            self._rescue(iteration)
+            raise
+        self.run.record(iteration, self.results)
+        self._keep_best(iteration)
+        return True
+
+    def _keep_best(self, iteration: int) -> None:
+        metric = self.opt["logger"]["keep_best"]
+        if metric is None:
+            return
+        name = "average" if "average" in self.results else next(iter(self.results))
+        best = self.model.best.records.get(name, {}).get(metric)
+        if best and best["iter"] == iteration:
+            self.logger.info(f"Best {metric} so far, {best['val']:.4f}: saving net_*_best.pth")
+            self.model.save_networks("best")
+
+    def _log_plan(self) -> None:
+        dataset, accumulate = self.train_loader.dataset, self.model.updates.accumulate
+        parts = f", in {accumulate} parts" if accumulate > 1 else ""
+        self.logger.info(
+            f"{len(dataset)} training samples an epoch, {self.batch} an iteration ({self.run.world_size} processes"
+            f"{parts}), {self.total} iterations = {self.total * self.batch / len(dataset):.1f} epochs"
+        )
+        if hasattr(dataset, "counts"):
+            counts = dataset.counts()
+            shares = ", ".join(f"{name} {n} ({n / sum(counts.values()):.0%})" for name, n in counts.items())
+            self.logger.info(f"Samples of an epoch by degradation: {shares}")

@@ -1,0 +1,103 @@
+"""What a run says of itself while it trains: losses, rates, speed, the time left, memory, iterations without update."""
+
+from __future__ import annotations
+
+import datetime
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from dcpt_models.methods.base_model import DegradationModel
+from dcpt_models.optim.skipped_updates import Skipped
+from dcpt_models.runtime.signals import Batches
+from dcpt_models.training.run import Run
+from dcpt_models.training.to_device import Transfer
+
+
+class Progress:
+    """Log lines and curves of a run.
+
+    Args:
+        run: The run.
+        model: Its model.
+        total: Iterations of the whole run.
+        batch: Samples of an iteration, on all processes.
+    """
+
+    def __init__(self, run: Run, model: DegradationModel, total: int, batch: int) -> None:
+        self.run, self.model, self.total, self.batch = run, model, total, batch
+        self.transfer = Transfer(model.device, model.memory_format)
+        self.begun = self.since = time.perf_counter()
+        self.waited = 0.0
+        self.last = run.start
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time of validating and saving out of the speed; it is part of the time left."""
+        before = time.perf_counter()
+        yield
+        self.since += time.perf_counter() - before
+
+    def wait_for(self, batches: Batches) -> Any:
+        """The next batch, on its way to the device; the time until it is there counts as waiting for data."""
+        before = time.perf_counter()
+        batch = next(batches)
+        self.waited += time.perf_counter() - before
+        return self.transfer(batch)
+
+    def report(self, iteration: int) -> None:
+        """Log what happened since the last line; all processes must call."""
+        means = self.model.get_current_log()
+        now = time.perf_counter()
+        speed = (iteration - self.last) / (now - self.since)
+        left = (self.total - iteration) * (now - self.begun) / (iteration - self.run.start)
+        wait = self.waited / (now - self.since)
+        rates = self.model.get_current_learning_rate()
+        scalars = {
+            **{f"losses/{name}" if name.startswith("l_") else f"train/{name}": v for name, v in means.items()},
+            **{f"lr/net_{label}": rate for label, rate in zip(self.model.trained, rates, strict=True)},
+            "speed/iterations_per_s": speed,
+            "speed/samples_per_s": speed * self.batch,
+            "speed/data_wait_share": wait,
+            "memory/peak_gib": _peak_memory(self.model.device),
+        }
+        if self.run.events:
+            for name, value in scalars.items():
+                self.run.events.add_scalar(name, value, iteration)
+        shown = " ".join(f"{name} {value:.4e}" for name, value in means.items() if not name.startswith("grad_norm"))
+        self.run.logger.info(
+            f"[{iteration}/{self.total}, eta {datetime.timedelta(seconds=int(left))}] {shown} "
+            f"lr {' '.join(f'{rate:.2e}' for rate in rates)} {speed:.2f} it/s, {speed * self.batch:.1f} samples/s, "
+            f"data {wait:.0%}, memory {scalars['memory/peak_gib']:.2f} GiB"
+        )
+        self.since, self.waited, self.last = now, 0.0, iteration
+
+    def warn_of_skipped(self) -> list[Skipped]:
+        """Log iterations that made no update since the last call, and return them; all processes must call."""
+        skipped = self.model.guard.read()
+        for skip in skipped:
+            if skip.expected:
+                scale = f"{skip.loss_scale:g}"
+                self.run.logger.info(
+                    f"Iteration {skip.iteration}: fp16 overflowed; the loss scale is lowered to {scale}"
+                )
+                continue
+            what = "a loss" if skip.losses else "a gradient"
+            self.run.logger.warning(
+                f"Iteration {skip.iteration}: no update, since {what} is NaN or infinite. "
+                f"It had read {', '.join(skip.files)}"
+            )
+        return skipped
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Peak memory in GiB: of the GPU, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,0 +1,1 @@
+"""Measuring a model on validation sets: what methods and evaluation share."""

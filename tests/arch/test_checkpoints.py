@@ -1,0 +1,560 @@
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from basicsr.archs.swinir_arch import SwinIR as EngineSwinIR
+from fingerprint import fill, image, summary
+from safetensors.torch import save_file
+from small_networks import SMALL, build, picture
+
+from dcpt_arch import DCPTSwinIR, DegradationClassifier, FeatureInfo, NAFNet, PromptIR, Restormer
+from dcpt_arch.checkpoints.loading import (
+    CheckpointError,
+    compare,
+    detect_family,
+    find_weights,
+    load_network,
+    read_checkpoint,
+    to_our_layout,
+    to_published_layout,
+)
+
+FIGURES = json.loads((Path(__file__).parents[1] / "figures" / "arch.json").read_text(encoding="utf-8"))
+NETWORKS = [name for name, entry in FIGURES.items() if isinstance(entry, dict) and "size" in entry]
+RESTORMER = {
+    "dim": 10,
+    "num_blocks": (2, 1, 3, 1),
+    "num_refinement_blocks": 2,
+    "heads": (1, 2, 4, 5),
+}
+PROMPTIR = {
+    **RESTORMER,
+    "prompt_dims": (4, 8, 12),
+    "prompt_sizes": (5, 3, 2),
+    "prompt_len": 3,
+}
+
+
+def published(name):
+    """The weights of a published network, with its own names."""
+    entry = FIGURES[name]
+    base = FIGURES[entry["extends"]]["shapes"] if "extends" in entry else {}
+    return fill({**base, **entry["shapes"]})
+
+
+def assert_same_figures(output, figures):
+    ours = summary(output)
+    assert ours["shape"] == figures["shape"]
+    for key in ("mean", "std", "samples"):
+        # Samples near zero are judged by the spread of the whole output.
+        assert ours[key] == pytest.approx(figures[key], rel=1e-4, abs=1e-4 * figures["std"]), key
+
+
+def small():
+    return build("NAFNet")
+
+
+def assert_loaded(network, original):
+    """The network is the original: class, arguments (as its parameters show) and image."""
+    assert type(network) is type(original)
+    assert not compare(network, original.state_dict())
+    (first, *_) = (module for module in original.modules() if isinstance(module, torch.nn.Conv2d))
+    wanted = original.intro.in_channels // original.fold**2 if isinstance(original, NAFNet) else first.in_channels
+    x = picture(9, 12, channels=wanted)
+    with torch.no_grad():
+        assert torch.equal(network(x), original.eval()(x))
+
+
+# Published networks
+
+
+def test_figures_hold_what_is_tested():
+    pairs = ("nafnet_w32", "nafnet"), ("promptir", "promptir"), ("restormer", "restormer"), ("swinir", "swinir")
+    assert [name for dcpt, upstream in pairs for name in (f"dcpt_{dcpt}", f"upstream_{upstream}")] == NETWORKS
+    assert set(FIGURES) == {"about", *NETWORKS, "dc_noimg"}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_published_network_gives_the_published_output(name):
+    network = load_network(published(name))
+    assert not network.training
+    with torch.no_grad():
+        assert_same_figures(network(image(*FIGURES[name]["size"])), FIGURES[name]["output"])
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name.startswith("upstream_")])
+def test_original_layout_round_trip(name):
+    state = published(name)
+    network = load_network(state)
+    back = to_published_layout(network)
+    assert {key: value.shape for key, value in back.items()} == {key: value.shape for key, value in state.items()}
+    own = network.state_dict()
+    assert all(torch.equal(back[key], own[key]) for key in own.keys() & back.keys())
+    again = to_our_layout(back)
+    assert again.keys() == own.keys() and all(torch.equal(again[key], own[key]) for key in own)
+
+
+@pytest.mark.parametrize("name", ["dcpt_nafnet_w32", "dcpt_promptir"])
+def test_networks_of_the_dcpt_authors_in_the_original_layout(name):
+    back = to_published_layout(load_network(published(name)))
+    original = published(name.replace("_w32", "").replace("dcpt", "upstream"))
+    assert {key: value.shape for key, value in back.items()} == {key: value.shape for key, value in original.items()}
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (lambda: build("Restormer", relu_attention=True), "other values of relu_attention"),
+        (lambda: build("Restormer", relu_attention=True, norm_eps=1e-6), "other values of norm_eps and relu_attention"),
+        (lambda: build("DCPTSwinIR", position_bias=False), "always has position_bias and shift_mask"),
+        (lambda: build("DCPTSwinIR", shift_mask=False), "always has position_bias and shift_mask"),
+        (lambda: torch.nn.Linear(1, 1), "no published layout of Linear"),
+    ],
+)
+def test_networks_that_the_original_projects_do_not_have(network, reason):
+    with pytest.raises(CheckpointError, match=reason):
+        to_published_layout(network())
+
+
+@pytest.mark.parametrize(("window", "side"), [(8, 128), (7, 126)])
+def test_swinir_in_the_original_layout_loads_strictly_and_gives_the_same_image(window, side):
+    common = {"embed_dim": 12, "depths": (2, 3), "num_heads": (2, 3), "window_size": window}
+    ours = DCPTSwinIR(**common, img_range=255 if window == 7 else 1).eval()
+    engine = EngineSwinIR(img_size=side, mlp_ratio=2, img_range=ours.img_range, **common).eval()
+    computed = {key: v for key, v in engine.state_dict().items() if key.endswith(("_index", "attn_mask"))}
+    back = to_published_layout(ours)
+    assert computed and all(torch.equal(back[key], value) for key, value in computed.items())
+    engine.load_state_dict(back, strict=True)
+    x = picture(2 * window, 3 * window)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), engine(x), rtol=1e-4, atol=1e-5)
+        # The range, which no weight tells, comes back with the network.
+        assert_loaded(load_network(back), ours)
+
+
+def test_published_classifier_gives_the_published_output():
+    widths = (64, 128, 256, 512)
+    net_dc = DegradationClassifier([FeatureInfo(width, 2**i) for i, width in enumerate(widths)], classes=5).eval()
+    net_dc.load_state_dict(published("dc_noimg"), strict=True)
+    features = [
+        torch.randn(2, width, 64 >> i, 64 >> i, generator=torch.Generator().manual_seed(100 + i))
+        for i, width in enumerate(widths)
+    ]
+    with torch.no_grad():
+        assert_same_figures(net_dc(features), FIGURES["dc_noimg"]["output"])
+
+
+def test_figures_notice_a_difference():
+    # Guards the comparison itself: one changed weight of 232 must show.
+    state = published("dcpt_nafnet_w32")
+    state["intro.bias"] = state["intro.bias"] * 1.05
+    with torch.no_grad():
+        output = load_network(state)(image(64, 96))
+    with pytest.raises(AssertionError):
+        assert_same_figures(output, FIGURES["dcpt_nafnet_w32"]["output"])
+
+
+def test_layout_of_the_dcpt_authors_becomes_ours():
+    state = to_our_layout({"intro.weight": torch.ones(1), "decoder3.0.sca.1.bias": torch.ones(1)})
+    assert list(state) == ["intro.weight", "decoders.3.0.sca.1.bias"]
+
+
+def test_our_layout_and_unknown_ones_stay():
+    for state in (*(build(name).state_dict() for name in SMALL), {"decoder0.weight": torch.ones(1)}):
+        assert list(to_our_layout(dict(state))) == list(state)
+
+
+# Arguments read off the weights
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"width": 5, "enc_blk_nums": [1, 2, 1], "middle_blk_num": 3, "dec_blk_nums": [2, 1, 1]},
+        {"width": 4, "enc_blk_nums": [2], "middle_blk_num": 1, "dec_blk_nums": [1]},
+        {"width": 4, "enc_blk_nums": [0, 1], "middle_blk_num": 0, "dec_blk_nums": [1, 0]},
+        {"in_channels": 4, "out_channels": 3, "width": 6, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
+        {"in_channels": 1, "out_channels": 1, "width": 3, "enc_blk_nums": [12], "dec_blk_nums": [11]},
+        {"width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1], "fold": 2},
+    ],
+)
+def test_arguments_of_nafnet(arguments):
+    original = NAFNet(**arguments)
+    state = original.state_dict()
+    inferred = detect_family(state).arguments(state)
+    assert inferred == {"in_channels": 3, "out_channels": 3, "middle_blk_num": 1, **arguments}
+    assert_loaded(load_network(state), original)
+
+
+def assert_transformer_arguments(network, given):
+    """The arguments of a PromptIR or Restormer are read off its weights, and build it again."""
+    original = network(**given)
+    state = original.state_dict()
+    inferred = detect_family(state).arguments(state)
+    assert inferred == {
+        "in_channels": 3,
+        "out_channels": 3,
+        "bias": False,
+        "layer_norm": "with_bias",
+        "ffn_expansion_factor": 2.66,
+        **{key: list(value) if isinstance(value, tuple) else value for key, value in given.items()},
+    }
+    assert_loaded(load_network(state), original)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"layer_norm": "bias_free"},
+        {"bias": True, "layer_norm": "bias_free"},
+        {"in_channels": 4, "out_channels": 1, "prompt_sizes": (2, 7, 1), "prompt_len": 1},
+        {"num_blocks": (1, 2, 1, 11), "num_refinement_blocks": 1},
+        {"dim": 6, "heads": (2, 3, 4, 2), "prompt_dims": (8, 12, 4)},
+    ],
+)
+def test_arguments_of_promptir(arguments):
+    assert_transformer_arguments(PromptIR, {**PROMPTIR, **arguments})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"layer_norm": "bias_free", "bias": True},
+        {"in_channels": 4, "out_channels": 1, "ffn_expansion_factor": 2},
+        {"num_blocks": (1, 2, 1, 11), "num_refinement_blocks": 1},
+        {"relu_attention": True},
+        {"relu_attention": True, "norm_eps": 2**-20, "layer_norm": "bias_free"},
+    ],
+)
+def test_arguments_of_restormer(arguments):
+    assert_transformer_arguments(Restormer, {**RESTORMER, **arguments})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"depths": (1, 2), "num_heads": (2, 4)},
+        {"window_size": 3, "mlp_ratio": 1.3},
+        {"window_size": 7},
+        {"in_channels": 1, "out_channels": 4, "img_range": 255.0, "embed_dim": 24},
+        {"position_bias": False, "num_heads": (1, 3, 2, 6), "window_size": 5},
+        {"shift_mask": False},
+        {"position_bias": False, "shift_mask": False, "img_range": 2.0},
+    ],
+)
+def test_arguments_of_swinir(arguments):
+    given = {**SMALL["DCPTSwinIR"], **arguments}
+    original = DCPTSwinIR(**given)
+    assert_loaded(load_network(original.state_dict()), original)
+    loaded = load_network(original.state_dict())
+    assert (loaded.img_range, loaded.shift_mask) == (original.img_range, original.shift_mask)
+    assert [block.attn.heads for layer in loaded.layers for block in layer.residual_group["blocks"]] == [
+        block.attn.heads for layer in original.layers for block in layer.residual_group["blocks"]
+    ]
+
+
+def test_promptir_without_prompts_loads_as_restormer():
+    net = PromptIR(**RESTORMER, prompts=False)
+    loaded = load_network(net.state_dict())
+    assert type(loaded) is Restormer
+    with torch.no_grad():
+        assert torch.equal(loaded(picture(9, 12)), net.eval()(picture(9, 12)))
+
+
+@pytest.mark.parametrize("factor", [1, 4 / 3, 1.7, 2, 2.16, 2.41, 2.55, 2.66, 2.667, 3.5])
+def test_expansion_factor_fits_every_level(factor):
+    original = PromptIR(**PROMPTIR, ffn_expansion_factor=factor)
+    assert_loaded(load_network(original.state_dict()), original)
+
+
+def test_overrides_win_over_what_was_inferred():
+    state = PromptIR(**PROMPTIR).state_dict()
+    with pytest.raises(CheckpointError, match="does not fit PromptIR"):
+        load_network(state, num_refinement_blocks=1)
+
+
+def test_a_setting_can_be_overridden():
+    original = build("DCPTSwinIR", position_bias=False)
+    masked = load_network(original.state_dict(), shift_mask=True, num_heads=(1, 1, 1, 1))
+    unmasked = load_network(original.state_dict(), shift_mask=False)
+    assert masked.state_dict()["setting_num_heads"].tolist() == [1, 1, 1, 1]
+    assert not unmasked.state_dict()["setting_shift_mask"]
+    assert_loaded(load_network(unmasked.state_dict()), unmasked)
+
+
+def test_another_setting_is_a_difference():
+    network = build("DCPTSwinIR", position_bias=False)
+    state = {**network.state_dict(), "setting_window_size": torch.tensor(8)}
+    difference = compare(network, state)
+    assert difference.reshaped == ["setting_window_size 8 for 4"]
+    assert "setting_window_size" not in difference.matching
+    assert compare(build("Restormer"), build("Restormer", relu_attention=True).state_dict()).unexpected == [
+        "setting_relu_attention"
+    ]
+
+
+# Unwrapping
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "net_g.", "net.", "model."])
+@pytest.mark.parametrize("key", ["", "params", "params_ema", "state_dict", "model"])
+def test_weights_are_found(key, prefix):
+    original = small()
+    state = {prefix + name: value for name, value in original.state_dict().items()}
+    # What Lightning and others keep beside the weights.
+    content = {"epoch": 3, "optimizer_states": [{}], key: state} if key else state
+    weights = find_weights(content)
+    assert weights.key == key
+    assert list(weights.state) == list(original.state_dict())
+    assert_loaded(load_network(content), original)
+
+
+def test_a_prefix_that_only_some_names_have_stays():
+    state = {"net.weight": torch.ones(1), "other.weight": torch.ones(1)}
+    assert list(find_weights(state).state) == list(state)
+
+
+@pytest.mark.parametrize("first", ["params", "params_ema"])
+def test_averaged_weights_are_preferred_and_others_can_be_asked_for(first):
+    plain, averaged = build("NAFNet", seed=1), build("NAFNet", seed=2)
+    content = {"params": plain.state_dict(), "params_ema": averaged.state_dict()}
+    content = {key: content[key] for key in sorted(content, key=lambda key: key != first)}
+    assert_loaded(load_network(content), averaged)
+    asked_for = find_weights(content, "params")
+    assert asked_for.key == "params"
+    assert_loaded(load_network(asked_for.state), plain)
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "message"),
+    [
+        ({"params": {"a": torch.ones(1)}}, "params_ema", "no weights under 'params_ema'; the file holds: params"),
+        ({"a": torch.ones(1)}, "a", "no weights under 'a'"),
+        ({"params": {}}, None, "no tensors in the checkpoint; it holds: nothing"),
+        ({"params": {"lr": 1.0}}, "params", "no tensors in the checkpoint; it holds: lr"),
+        ({0: torch.ones(1)}, None, "no tensors in the checkpoint; it holds: 0"),
+    ],
+)
+def test_weights_that_are_not_there(content, key, message):
+    with pytest.raises(CheckpointError, match=message):
+        find_weights(content, key)
+
+
+# Files
+
+
+@pytest.mark.parametrize("as_path", [Path, str])
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+def test_file_round_trip(tmp_path, as_path, zipped):
+    original, file = small(), tmp_path / "net_g_8.pth"
+    content = {"params": original.state_dict(), "iter": 8}
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
+    read = read_checkpoint(as_path(file))
+    assert set(read) == {"params", "iter"} and read["iter"] == 8
+    assert_loaded(load_network(as_path(file)), original)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("as_path", [Path, str])
+def test_safetensors_round_trip(tmp_path, name, as_path):
+    original, file = build(name), tmp_path / "net_g.safetensors"
+    save_file(original.state_dict(), file, metadata={"format": "pt"})
+    assert read_checkpoint(as_path(file)).keys() == original.state_dict().keys()
+    assert_loaded(load_network(as_path(file)), original)
+
+
+def test_damaged_safetensors_file(tmp_path):
+    file = tmp_path / "net.safetensors"
+    save_file(small().state_dict(), file)
+    whole = file.read_bytes()
+    for length in (0, 1, 7, 8, 200, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        assert_refused(file, "truncated or no safetensors file", "copy or save it again")
+    torch.save(small().state_dict(), file)
+    assert_refused(file, "truncated or no safetensors file")
+    save_file({}, file)
+    assert_refused(file, "an empty dict")
+    assert_refused(tmp_path / "no.safetensors", "no such checkpoint file")
+
+
+def assert_refused(file, *parts):
+    """One line that names the file and says each of `parts`."""
+    with pytest.raises(CheckpointError) as caught:
+        load_network(file)
+    message = str(caught.value)
+    assert "\n" not in message and str(file) in message
+    for part in parts:
+        assert part in message
+
+
+def saved(tmp_path, content):
+    file = tmp_path / "net.pth"
+    torch.save(content, file)
+    return file
+
+
+def test_missing_file(tmp_path):
+    assert_refused(tmp_path / "no.pth", "no such checkpoint file")
+    assert_refused(tmp_path, "no such checkpoint file")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before torch 1.6"])
+def test_truncated_file(tmp_path, zipped):
+    file = tmp_path / "net.pth"
+    torch.save(small().state_dict(), file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    # Where the file was cut decides which of torch's many exceptions comes.
+    for length in (0, 1, 7, 200, *range(1000, len(whole), len(whole) // 40), len(whole) - 1):
+        file.write_bytes(whole[:length])
+        assert_refused(file)
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"<html>404</html>", b"version https://git-lfs", b"PK\x03\x04"])
+def test_file_of_another_kind(tmp_path, content):
+    file = tmp_path / "net.pth"
+    file.write_bytes(content)
+    assert_refused(file)
+
+
+class Malicious:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return open, (self.marker, "w")
+
+
+@pytest.mark.parametrize("plain_pickle", [False, True])
+def test_code_in_a_file_does_not_run(tmp_path, plain_pickle):
+    file, marker = tmp_path / "net.pth", tmp_path / "it_ran"
+    content = {"params": small().state_dict(), "extra": Malicious(marker)}
+    if plain_pickle:
+        file.write_bytes(pickle.dumps({"extra": Malicious(marker)}, protocol=2))
+    else:
+        torch.save(content, file)
+    assert_refused(file, "not a file of plain weights, so it was not opened")
+    assert not marker.exists()
+    # The file is as bad as it should be: whoever opens it without care does run its code.
+    if plain_pickle:
+        pickle.loads(file.read_bytes())
+    else:
+        torch.load(file, weights_only=False)
+    assert marker.exists()
+
+
+def test_the_message_names_the_code_and_does_not_advise_to_run_it(tmp_path):
+    file = saved(tmp_path, {"extra": Malicious(tmp_path / "it_ran")})
+    assert_refused(file, "GLOBAL", "io.open")
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(file)
+    assert "Weights only load failed" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ({}, "an empty dict"),
+        ([torch.ones(1)], "list"),
+        (torch.ones(2), "Tensor"),
+        ({"iter": 5}, "no tensors in the checkpoint; it holds: iter"),
+        ({"params": {}}, "no tensors in the checkpoint; it holds: nothing"),
+        (
+            {"fc.weight": torch.ones(1)},
+            "unknown network (first key 'fc.weight'); known: NAFNet, Restormer, PromptIR, DCPTSwinIR",
+        ),
+    ],
+)
+def test_file_without_weights_of_a_known_network(tmp_path, content, part):
+    assert_refused(saved(tmp_path, content), part)
+
+
+def unnamed_when_missing(original):
+    """The tensors whose absence is an error that does not name them."""
+    state, unnamed = original.state_dict(), set()
+    for name in state:
+        with pytest.raises(CheckpointError) as caught:
+            load_network({key: value for key, value in state.items() if key != name})
+        assert "\n" not in str(caught.value)
+        if name not in str(caught.value):
+            unnamed.add(name)
+    return unnamed
+
+
+def test_a_missing_tensor_of_nafnet_is_named():
+    # By this one the family is recognised.
+    assert unnamed_when_missing(small()) == {"intro.weight"}
+
+
+def test_a_missing_tensor_of_promptir_is_named():
+    # Without it the network counts as one without those biases.
+    assert unnamed_when_missing(build("PromptIR")) == {"latent.0.norm1.body.bias"}
+
+
+def test_a_missing_tensor_of_restormer_is_named():
+    assert unnamed_when_missing(build("Restormer")) == {"latent.0.norm1.body.bias"}
+
+
+def test_a_missing_tensor_of_swinir_is_named():
+    assert unnamed_when_missing(build("DCPTSwinIR")) == set()
+
+
+def test_swinir_that_enlarges_images(tmp_path):
+    engine = EngineSwinIR(upsampler="pixelshuffledirect", upscale=2, embed_dim=12, depths=(1,), num_heads=(1,))
+    assert_refused(saved(tmp_path, engine.state_dict()), "DCPTSwinIR", "it enlarges images")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "part"),
+    [
+        ("ending.bias", (4,), "1 of another shape (ending.bias (4,) for (3,))"),
+        ("middle_blks.0.beta", (6, 1, 1), "1 of another shape (middle_blks.0.beta (6, 1, 1) for (1, 24, 1, 1))"),
+        ("intro.weight", (6,), "NAFNet"),
+        ("ending.weight", (4, 6, 3, 3), "1 of another shape (ending.bias (3,) for (4,))"),
+    ],
+)
+def test_reshaped_tensor(tmp_path, name, shape, part):
+    file = saved(tmp_path, {**small().state_dict(), name: torch.ones(shape)})
+    assert_refused(file, part)
+
+
+def test_weights_that_contradict_themselves(tmp_path):
+    state = build("PromptIR").state_dict()
+    assert_refused(
+        saved(tmp_path, {**state, "latent.0.attn.temperature": torch.ones(7, 1, 1)}), "7 heads do not divide"
+    )
+    stages = {name: value for name, value in small().state_dict().items() if not name.startswith("downs.")}
+    assert_refused(saved(tmp_path, stages), "enc_blk_nums must hold at least one number")
+
+
+def test_unexpected_tensor_is_named(tmp_path):
+    state = {**small().state_dict(), "attention.weight": torch.ones(1)}
+    assert_refused(saved(tmp_path, state), "1 unexpected (attention.weight)")
+
+
+# Comparing
+
+
+def test_compare_lists_every_kind_of_difference():
+    network = small()
+    state = network.state_dict()
+    assert not compare(network, state)
+    assert str(compare(network, state)) == f"{len(state)} tensors fit; nothing differs"
+    del state["intro.bias"]
+    difference = compare(network, {**state, "ending.bias": torch.ones(5), "new": torch.ones(1)})
+    assert difference
+    assert difference.missing == ["intro.bias"] and difference.unexpected == ["new"]
+    assert difference.reshaped == ["ending.bias (5,) for (3,)"]
+    assert len(difference.matching) == len(network.state_dict()) - 2
+    assert "1 missing (intro.bias); 1 unexpected (new); 1 of another shape" in str(difference)
+
+
+def test_long_lists_are_cut():
+    text = str(compare(small(), {}))
+    assert text.startswith("0 tensors fit; ") and text.count(",") == 3 and text.endswith(", ...)")
