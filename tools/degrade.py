@@ -22,7 +22,7 @@ from dcpt_data.degradations.sheet import contact_sheet
 from dcpt_data.images.pixels import read_image, to_float, to_uint8, write_image
 from dcpt_data.images.sample_photographs import TEST
 from dcpt_models.errors import OptionError
-from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.command import add_import, run_command
 
 EXAMPLE = "low_light+haze+rain"  # of a composition, as the sheet's last picture
 
@@ -35,6 +35,7 @@ def seed(text: str) -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_import(parser)
     parser.add_argument("photograph", type=Path, nargs="?", help="an image file")
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--name", help="degrade the photograph: a degradation, or several joined by +")

@@ -39,7 +39,7 @@ from dcpt_models.inference.pipeline import overlapped
 from dcpt_models.inference.restorer import choose_device
 from dcpt_models.methods.labels import multi_hot
 from dcpt_models.options.command_line import datasets_of, resolve
-from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.command import add_import, run_command
 from dcpt_models.runtime.logs import start_logger
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,6 +57,7 @@ def share(text: str) -> float:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_import(parser)
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="file, folder, or pattern in quotes ('in/**/*.jpg')")
     parser.add_argument("--classifier", type=Path, metavar="FILE", help="net_dc_N.pth of a run (default: our own)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="the backbone (default: net_g_N.pth beside it)")

@@ -14,13 +14,14 @@ from pathlib import Path
 from dcpt_arch.checkpoints.export import ENDINGS, TOLERANCE, ExportError, export_network
 from dcpt_arch.checkpoints.loading import find_weights, load_network, read_checkpoint
 from dcpt_models.errors import OptionError
-from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.command import add_import, run_command
 
 GRAPHS = ("torch", "onnx")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_import(parser)
     parser.add_argument("checkpoint", type=Path, help="a checkpoint of any project that load_network knows")
     parser.add_argument("--format", choices=list(ENDINGS), required=True, help="what to write")
     parser.add_argument("--layout", choices=["ours", "original"], help="names of the weights (default: ours)")

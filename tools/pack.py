@@ -15,11 +15,12 @@ from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_models.inference.packaged import pack, rounding
-from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.command import add_import, run_command
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_import(parser)
     parser.add_argument("run", type=Path, help="folder of a finished run with a classifier")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder to write to")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")

@@ -26,13 +26,14 @@ from dcpt_data.preparation.lmdb_verification import verify_lmdb
 from dcpt_data.sources.published import expand
 from dcpt_data.stores.lmdb_format import FORMS
 from dcpt_models.options.command_line import datasets_of
-from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.command import add_import, run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_import(parser)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--source", nargs="+", metavar="NAME", help="published data sets, by name in sources.yml")
     what.add_argument("-opt", metavar="FILE", help="all published data sets that an option file reads")

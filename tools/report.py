@@ -29,7 +29,7 @@ from dcpt_models.analysis.report.samples import observe
 from dcpt_models.analysis.run_records import find_runs, options_to_test, started_in
 from dcpt_models.errors import OptionError
 from dcpt_models.evaluation.testing import source_version
-from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.command import add_import, run_command
 from dcpt_models.runtime.logs import start_logger
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +39,7 @@ GONE = (CheckpointError, DataError, OptionError)
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_import(parser)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or of several")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the report (default: report.html in that folder)")
     parser.add_argument(

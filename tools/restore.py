@@ -26,7 +26,7 @@ from dcpt_data.images.pixels import IMAGE_SUFFIXES
 from dcpt_models.inference.packaged import default_package
 from dcpt_models.inference.pipeline import overlapped
 from dcpt_models.inference.restorer import OVERLAP, RestoreError, Restorer, choose_device
-from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.command import add_import, run_command
 from dcpt_models.runtime.logs import start_logger
 
 
@@ -51,6 +51,7 @@ def gigabytes(text: str) -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_import(parser)
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder, or pattern in quotes ('in/**/*.jpg')")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the package's own)")
     parser.add_argument("--out", type=Path, default=Path("restored"), help="folder to write to (default: restored)")

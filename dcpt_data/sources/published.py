@@ -106,10 +106,30 @@ def _catalogue() -> _Catalogue:
     return _Catalogue(sources, groups, settings)
 
 
+def register_source(name: str, **entry: Any) -> None:
+    """Make a data set known by name, as if it stood in sources.yml.
+
+    Args:
+        name: How option files name it.
+        entry: What sources.yml says of a data set: `degradation`, `part`, `folder`, `gt`, `about`, `where`, and
+            whatever else `Source` has.
+
+    Raises:
+        DataError: If the name is taken, or a field is missing or unknown.
+    """
+    if name in known_sources() or name in known_groups():
+        raise DataError(f"there is a data set '{name}' already; choose another name")
+    try:
+        made = list(_read(name, dict(entry)))
+    except TypeError as error:
+        raise DataError(f"data set '{name}': {error}; the fields are those of Source") from error
+    _catalogue().sources.update({source.name: source for source in made})
+
+
 def _read(name: str, entry: dict[str, Any]) -> Iterator[Source]:
     """The sources of one entry: itself, or its members."""
     members = entry.pop("members", None)
-    crops, layouts = entry.pop("crops", None), entry.pop("layouts")
+    crops, layouts = entry.pop("crops", None), entry.pop("layouts", [])
     for member, degradation in members.items() if members else [("", entry.pop("degradation", None))]:
         own = {key: _fill_in(value, member) for key, value in entry.items()}
         yield Source(

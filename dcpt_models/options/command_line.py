@@ -14,6 +14,7 @@ from dcpt_models.errors import OptionError
 from dcpt_models.options.check import declared_by
 from dcpt_models.options.files import Options, read_options
 from dcpt_models.options.schema import LoggerOptions, ValOptions, check_options, path_defaults
+from dcpt_models.runtime.command import add_import
 from dcpt_models.runtime.distributed import start_processes
 
 DEBUG_FREQ = 8
@@ -29,6 +30,7 @@ def argument_parser(description: str, several: bool = False) -> argparse.Argumen
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     files: dict[str, Any] = {"nargs": "+", "help": "option files (YAML)"} if several else {"help": "option file (YAML)"}
+    add_import(parser)
     parser.add_argument("-opt", required=True, metavar="FILE", **files)
     parser.add_argument("--launcher", choices=get_args(Launcher), default="none", help="how processes were started")
     parser.add_argument(
@@ -105,9 +107,15 @@ def datasets_of(file: str, root: Path) -> dict[str, Any]:
 
 
 def _find_file(given: str, root: Path) -> Path:
-    """An option file is looked for in the current folder, then in the repository."""
+    """An option file is looked for in the current folder, then in the repository, then there by its name alone."""
     path = Path(given).expanduser()
-    return root / path if not path.exists() and (root / path).exists() else path
+    if path.exists():
+        return path
+    if (root / path).exists():
+        return root / path
+    by_name = path.suffix in ("", ".yml") and path.parent in (Path(), Path("options"))
+    named = [file for file in (root / "options").rglob(f"{path.stem}.yml") if "_base_" not in file.parts]
+    return named[0] if by_name and len(named) == 1 else path
 
 
 def resolve(given: str, root: Path) -> str:

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from dcpt_arch.checkpoints.loading import CheckpointError
+from dcpt_common import import_extension
 from dcpt_models.errors import OptionError, RunError, Stopped
 from dcpt_models.runtime.allocator import keep_freed_memory
 from dcpt_models.runtime.distributed import stop_processes
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Import(argparse.Action):
+    """Imports each of its values at once, so that all later arguments may name what they register."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        for name in values:
+            try:
+                import_extension(name)
+            except ImportError as error:
+                parser.error(f"--import {name}: {error}")
+
+
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add `--import`, by which a user's own networks, methods, losses, metrics, degradations and sources are known."""
+    parser.add_argument(
+        "--import",
+        nargs="+",
+        action=_Import,
+        dest="extensions",
+        metavar="FILE.py",
+        help="import your own code first, files or modules: what it registers can be named (docs/EXTENDING.md)",
+    )
 
 
 def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:

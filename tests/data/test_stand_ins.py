@@ -52,7 +52,7 @@ def made(crop_folder, tmp_path_factory):
 def sections(out):
     """The data sets of the option files, below another root."""
     found = {}
-    for name in ("data_5d_train.yml", "data_5d_test.yml"):
+    for name in ("data/5d_train.yml", "data/5d_test.yml"):
         text = (ROOT / "options" / "_base_" / name).read_text(encoding="utf-8")
         for key, opt in yaml.safe_load(text)["datasets"].items():
             found[key] = {**opt, "phase": key.split("_")[0], "scale": 1, "datasets_root": str(out)}

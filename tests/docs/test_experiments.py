@@ -32,9 +32,13 @@ from dcpt_models.options.yaml_loader import Loader, load_yaml
 from dcpt_models.validation.validate import Results
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = {file.stem: file for file in sorted((ROOT / "options").glob("*.yml"))}
-FILES |= {f"mini_{name}": ROOT / f"options/mini/{name}.yml" for name in ("dcpt", "dc_train", "masked_dcpt", "restore")}
-BASES = {file.stem: file for file in sorted((ROOT / "options" / "_base_").glob("*.yml"))}
+OPTIONS = ROOT / "options"
+ROOMS = ("", "3d", "5d", "10d", "cdd11", "gopro", "zero_shot", "transfer/**", "ablations/**", "masked")
+FILES = {file.stem: file for room in ROOMS for file in sorted(OPTIONS.glob(f"{room}/*.yml" if room else "*.yml"))}
+FILES |= {f"mini_{name}": OPTIONS / f"mini/{name}.yml" for name in ("dcpt", "dc_train", "masked_dcpt", "restore")}
+FILES |= {f"package_{name}": OPTIONS / f"package/{name}.yml" for name in ("dcpt", "finetune", "polish", "classifier")}
+COMMON = OPTIONS / "_base_"
+BASES = {file.relative_to(COMMON).with_suffix("").as_posix(): file for file in sorted(COMMON.rglob("*.yml"))}
 # The settings of dcpt_data/sources/sources.yml that the files read.
 SETTINGS = ("3d", "5d", "10d", "cdd11", "transfer", "gopro", "zero_shot")
 # What makes a network of each type small.
@@ -144,7 +148,7 @@ def test_its_networks_can_be_built(network_g: str, network_dc: str, classes: int
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in BASES if name.startswith("network") and name != "network_classifier"]
+    "name", [name for name in BASES if name.startswith("networks/") and name != "networks/classifier"]
 )
 def test_a_network_has_as_many_parameters_as_its_file_says(name: str) -> None:
     with torch.device("meta"):
@@ -231,14 +235,14 @@ def test_the_recipes_are_the_published_ones(files: str) -> None:
 
 @pytest.mark.parametrize("setting", RATIOS)
 def test_the_repeat_ratios_are_the_published_ones(setting: str) -> None:
-    options = read_options(BASES[f"data_{setting}_train"]).values
+    options = read_options(BASES[f"data/{setting}_train"]).values
     ratios: dict[str, list[int]] = {}
     for name, part in options["datasets"]["train"]["sets"].items():
         degradation = next(known for known in options["degradations"] if name.startswith(known))
         ratios.setdefault(degradation, []).append(part["repeat_ratio"])
     assert ratios == RATIOS[setting]
     assert list(ratios) == options["degradations"]
-    assert read_options(BASES[f"data_{setting}_test"]).values["degradations"] == options["degradations"]
+    assert read_options(BASES[f"data/{setting}_test"]).values["degradations"] == options["degradations"]
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if trains(name) and at(name, "train:scheduler")])
@@ -417,12 +421,19 @@ def named(cell: str) -> list[str]:
     return re.findall(r"`(\w+)`", cell)
 
 
+def option_files(command: str) -> list[str]:
+    """Keys of FILES that a command names."""
+    paths = re.findall(r"options/([\w/]+)\.yml", command)
+    named = (path.rpartition("/") for path in paths)
+    return [f"{room}_{name}" if room in ("package", "mini") else name for room, _, name in named]
+
+
 RUNS = [(section, row) for section in SECTIONS for row in rows(section)]
 
 
 def test_every_file_has_its_place_and_no_other_is_named() -> None:
     in_rows = {name for _, row in RUNS for key in ("run", "starts from") for name in named(row.get(key, ""))}
-    in_commands = {name for line in COMMANDS for name in re.findall(r"options/([\w{},]+)\.yml", line)}
+    in_commands = {name for line in COMMANDS for name in option_files(line)}
     # Those of the mini-5D study stand in docs/REPRODUCTION.md.
     assert in_rows == {name for name in FILES if trains(name) and not name.startswith("mini_")}
     assert in_rows >= {name for section in SECTIONS for name in trained(section)}
@@ -471,7 +482,7 @@ def test_a_test_compares_its_weights_with_the_row_that_the_page_has_for_them(nam
 def test_a_command_names_what_exists_and_fits(command: str) -> None:
     (script,) = re.findall(r"(?:python|torchrun \S+) (\S+\.py)", command)
     assert (ROOT / script).is_file()
-    options = re.findall(r"-opt options/(\w+)\.yml", command)
+    options = option_files(command)
     for word in expanded(command):
         if file := re.fullmatch(r"(?:\d+=)?(experiments/\w+)(?:/models/net_g_(latest|\d+)\.pth)?", word):
             maker = MAKERS[file[1]]

@@ -55,6 +55,6 @@ def test_the_example_data_set_is_an_option_file(tmp_path: Path) -> None:
 
 def test_commands_and_linked_files_exist() -> None:
     scripts = set(re.findall(r"(?:python|torchrun \S+) ((?:basicsr|tools)/\w+\.py)", TEXT))
-    files = scripts | set(re.findall(r"-opt (options/\w+\.yml)", TEXT)) | set(re.findall(r"\]\(([\w/.]+)\)", TEXT))
+    files = scripts | set(re.findall(r"-opt (options/[\w/]+\.yml)", TEXT)) | set(re.findall(r"\]\(([\w/.]+)\)", TEXT))
     assert {"basicsr/train.py", "tools/demo.py", "tools/test.py", "tools/synthesize.py", "docs/method.svg"} <= files
     assert [name for name in files if not (ROOT / name).exists()] == []

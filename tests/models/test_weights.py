@@ -23,7 +23,7 @@ from dcpt_models.options.command_line import datasets_of
 from dcpt_models.options.files import read_options
 
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = read_options(ROOT / "options" / "_base_" / "demo_test.yml").values["datasets"]
+DEMO = read_options(ROOT / "options" / "_base_" / "data" / "demo_test.yml").values["datasets"]
 SIZE = 320  # of the demo's photographs
 
 

@@ -265,7 +265,7 @@ def test_documented_commands_files_and_settings_exist():
     scripts = re.findall(r"python (tools/\w+\.py)", TEXT)
     files = [
         *scripts,
-        *re.findall(r"-opt (options/\w+\.yml)", TEXT),
+        *re.findall(r"-opt (options/[\w/]+\.yml)", TEXT),
         *re.findall(r"pytest ((?:tests/\w+\.py ?)+)", TEXT),
     ]
     links = [(ROOT / "docs" / link).resolve() for link in re.findall(r"\]\(((?!http|#)[\w/.]+)\)", TEXT)]

@@ -29,6 +29,7 @@ from dcpt_models.options.check import check_mapping, declared_by, raise_problems
 from dcpt_models.options.command_line import load_options
 from dcpt_models.options.files import Options
 from dcpt_models.options.yaml_loader import ForceLoader, load_yaml
+from dcpt_models.runtime.command import add_import
 
 NOTHING_TO_STUDY = "which network? Give --weights FILE, --network NAFNet, or -opt FILE with its network_g"
 
@@ -36,6 +37,7 @@ NOTHING_TO_STUDY = "which network? Give --weights FILE, --network NAFNet, or -op
 def study_parser(description: str) -> argparse.ArgumentParser:
     """The arguments that both commands take; a tool adds its own."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_import(parser)
     networks = parser.add_argument_group("networks, beside which random ones of their kind always stand")
     networks.add_argument("--weights", nargs="+", default=[], type=Path, metavar="FILE", help="checkpoints")
     networks.add_argument(
