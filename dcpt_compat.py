@@ -7,9 +7,15 @@ training loop (epochs, resuming, saving, option files) is not patched here: `dcp
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import types
+from pathlib import Path
+
+from dcpt_common import wait_briefly
+
+wait_briefly()
 
 
 def _restore_functional_tensor() -> None:
@@ -54,6 +60,36 @@ def _silent_registry_lookup() -> None:
     Registry.get = get
 
 
+def _resume_on_any_device() -> None:
+    """Read a training state of `train_pipeline` without a GPU, by weights alone, and from the run's own folder.
+
+    The engine asks the CUDA driver for a device, and looks below the current folder whatever folder it was given.
+    """
+    train = importlib.import_module("basicsr.train")
+
+    if getattr(train.load_resume_state, "mended_by_dcpt", False):
+        return
+
+    def load_resume_state(opt):
+        import torch
+
+        if opt["auto_resume"]:
+            states = Path(opt["path"]["training_states"]).glob("*.state")
+            found = [int(state.stem) for state in states if state.stem.isdigit()]
+            if found:
+                opt["path"]["resume_state"] = str(Path(opt["path"]["training_states"], f"{max(found)}.state"))
+        file = opt["path"].get("resume_state")
+        if file is None:
+            return None
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        train.check_resume(opt, state["iter"])
+        return state
+
+    load_resume_state.mended_by_dcpt = True  # type: ignore[attr-defined]
+    train.load_resume_state = load_resume_state  # type: ignore[attr-defined]
+
+
 _restore_functional_tensor()
 _whole_jpeg_quality()
+_resume_on_any_device()
 _silent_registry_lookup()

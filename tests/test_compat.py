@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +121,18 @@ def test_basicsr_is_found_installed_from(folder):
 def test_launchers_are_not_taken_for_the_engine():
     assert not is_engine(ROOT / "basicsr" / "train.py")
     assert not is_engine(ROOT / "basicsr" / "__init__.py")
+
+
+@pytest.mark.parametrize(
+    ("given", "then"),
+    [({}, ["10000", None]), ({"OMP_WAIT_POLICY": "active"}, [None, "active"]), ({"GOMP_SPINCOUNT": "7"}, ["7", None])],
+    ids=["nothing", "policy", "count"],
+)
+def test_threads_wait_briefly_unless_the_user_says_how(given: dict[str, str], then: list[str | None]) -> None:
+    names = "('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')"
+    code = f"import dcpt_compat, json, os; print(json.dumps([os.environ.get(name) for name in {names}]))"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("GOMP_", "OMP_WAIT"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**environment, **given}, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == then

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = {
     "dcpt_common": set(),
-    "dcpt_compat": set(),
+    "dcpt_compat": {"dcpt_common"},
     "dcpt_arch": {"dcpt_common", "dcpt_compat"},
     "dcpt_data": {"dcpt_common", "dcpt_compat"},
     "dcpt_models": {"dcpt_common", "dcpt_compat", "dcpt_arch"},

@@ -67,7 +67,12 @@ def parse() -> argparse.Namespace:
         "0.02 dB, as tried on the first image",
     )
     parser.add_argument("--tta", action="store_true", help="average over 8 flips and rotations; takes 8 times as long")
-    parser.add_argument("--tile", type=whole(0), metavar="PIXELS", help="largest side of a tile; 0: the whole image")
+    parser.add_argument(
+        "--tile",
+        type=whole(0),
+        metavar="PIXELS",
+        help="largest side of a tile, at least twice the overlap; 0: the whole image (default: by memory)",
+    )
     parser.add_argument("--overlap", type=whole(0), default=OVERLAP, metavar="PIXELS", help=f"default: {OVERLAP}")
     parser.add_argument("--max-memory", type=gigabytes, metavar="GB", help="what the process may take on the device")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")

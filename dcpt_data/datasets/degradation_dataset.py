@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from dcpt_data.datasets.locating import locate, open_images
 from dcpt_data.datasets.options import LoaderOptions, ReadingOptions, SetOptions, pick
-from dcpt_data.datasets.sampling import SampleKey, epoch_and_index
+from dcpt_data.datasets.sampling import PlainKeys, SampleKey
 from dcpt_data.degradations import degrade, degrade_for_evaluation
 from dcpt_data.errors import DataError
 from dcpt_data.images.pixels import stem, to_float
@@ -135,6 +135,8 @@ class DegradationDataset(Dataset):
         """Options of this data set."""
 
     def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+        self.keys = PlainKeys()
         self.images = ImageSet(SetOptions(**pick(SetOptions, opt)), ReadingOptions(**pick(ReadingOptions, opt)))
 
     @classmethod
@@ -150,5 +152,5 @@ class DegradationDataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, key: int | SampleKey) -> Sample:
-        epoch, index = epoch_and_index(key)
+        epoch, index = self.keys(key)
         return self.images.sample(index, np.random.default_rng([self.images.reading.seed, epoch, index]))

@@ -14,6 +14,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import DataLoader, Dataset
 
 from dcpt_common import JOIN, nearest
+from dcpt_data.datasets.engine_dataset import EngineDataset
 from dcpt_data.datasets.locating import Images, locate
 from dcpt_data.datasets.options import LoaderOptions, ReadingOptions, pick
 from dcpt_data.datasets.sampling import Shard, ShuffledBatches
@@ -28,6 +29,12 @@ def _quiet_worker(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def open_dataset(opt: dict[str, Any]) -> Any:
+    """A data set from its section of an option file: one of ours, or one of the engine's."""
+    ours = hasattr(DATASET_REGISTRY.get(opt["type"]), "Options")
+    return build_dataset(opt) if ours else EngineDataset(opt)
+
+
 def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, start: int = 0) -> DataLoader:
     """The endless loader of a training set.
 
@@ -40,7 +47,7 @@ def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, 
     Returns:
         A loader that never ends.
     """
-    dataset: Any = build_dataset(opt)
+    dataset: Any = open_dataset(opt)
     options = LoaderOptions(**pick(LoaderOptions, opt))
     if options.num_worker_per_gpu:
         prepare_to_fork()
@@ -66,8 +73,7 @@ def build_val_loaders(datasets: dict[str, dict[str, Any]], rank: int = 0, world_
     for key, opt in datasets.items():
         if key.split("_")[0] == "train":
             continue
-        dataset: Any = build_dataset(opt)
-        dataset.opt = opt
+        dataset: Any = open_dataset(opt)
         logging.getLogger("basicsr").info(f"{opt['name']}: {len(dataset)} images")
         shard = Shard(len(dataset), rank, world_size)
         loaders.append(DataLoader(dataset, batch_size=1, sampler=shard, generator=torch.Generator()))

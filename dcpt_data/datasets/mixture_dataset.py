@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from dcpt_data.datasets.degradation_dataset import ImageSet, Sample
 from dcpt_data.datasets.options import LoaderOptions, ReadingOptions, SetOptions, pick
-from dcpt_data.datasets.sampling import SampleKey, epoch_and_index
+from dcpt_data.datasets.sampling import PlainKeys, SampleKey
 from dcpt_data.errors import DataError
 
 
@@ -55,6 +55,8 @@ class DegradationMixtureDataset(Dataset):
         parts = self.image_sets(opt)
         if not parts:
             raise DataError(f"the mixture '{opt.get('name')}' has no `sets`")
+        self.opt = opt
+        self.keys = PlainKeys()
         self.reading = ReadingOptions(**pick(ReadingOptions, opt))
         self.parts = [ImageSet(part, self.reading) for part in parts.values()]
         self.lengths = [
@@ -83,7 +85,7 @@ class DegradationMixtureDataset(Dataset):
         return sum(self.counts().values())
 
     def __getitem__(self, key: int | SampleKey) -> Sample:
-        epoch, index = epoch_and_index(key)
+        epoch, index = self.keys(key)
         part, within = self._locate(index)
         return self.parts[part].sample(within, np.random.default_rng([self.reading.seed, epoch, index]))
 

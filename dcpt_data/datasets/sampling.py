@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from torch.utils.data import Sampler, get_worker_info
 
 SampleKey = tuple[int, int]
 """(epoch, index): a sample's random generator comes from both, so a sample differs every epoch."""
 
 
-def epoch_and_index(key: int | SampleKey) -> SampleKey:
+class PlainKeys:
     """What a data set is asked for, also by samplers that give plain indices, such as the engine's.
 
-    For those the epoch is the number that PyTorch draws for all workers each time that a loader is started. Without
-    workers there is no such number, and a plain index is one of epoch 0.
+    To a plain index no epoch is known. Each time that a process is asked for one counts as an epoch of its own, of a
+    number that PyTorch's seed decides as well: that of the worker, which is drawn anew whenever a loader is started,
+    or without workers that of the process, which the engine sets from `manual_seed` and its rank.
     """
-    if isinstance(key, tuple):
-        return key
-    worker = get_worker_info()
-    return (worker.seed - worker.id if worker else 0), key
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, key: int | SampleKey) -> SampleKey:
+        """The epoch and the index."""
+        if isinstance(key, tuple):
+            return key
+        worker = get_worker_info()
+        self.asked += 1
+        return ((worker.seed if worker else torch.initial_seed()) << 64) + self.asked, key
 
 
 class ShuffledBatches(Sampler[list[SampleKey]]):

@@ -80,6 +80,7 @@ class Restorer:
 
     Raises:
         RestoreError: If the network is for other images.
+        OptionError: If tiles are smaller than twice the overlap.
     """
 
     def __init__(
@@ -95,6 +96,11 @@ class Restorer:
         first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
         if first is not None and first.in_channels != 3:
             raise RestoreError(f"this {type(network).__name__} takes images of {first.in_channels} channels, not RGB")
+        if tile and tile < 2 * overlap:
+            raise OptionError(
+                f"tiles of {tile} pixels cannot share {overlap} with each of their neighbours; a tile must be at least "
+                f"twice the overlap: --tile {2 * overlap}, or --overlap {tile // 2}"
+            )
         network = network.eval()
         # Convolutions and the layer normalisation between them are fastest with the channels last in memory.
         self.network = network.to(device).to(memory_format=torch.channels_last)

@@ -14,6 +14,7 @@ from basicsr.losses import build_loss
 from basicsr.models.base_model import BaseModel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
 
 from dcpt_arch.checkpoints.initialise import Scope, initialise
 from dcpt_arch.checkpoints.loading import CheckpointError, read_checkpoint
@@ -22,13 +23,19 @@ from dcpt_models.methods.labels import class_indices, multi_hot
 from dcpt_models.optim.ema import MovingAverage
 from dcpt_models.optim.optimizers import LearningRates, build_optimizer, load_optimizer
 from dcpt_models.optim.running_means import Averages
-from dcpt_models.optim.skipped_updates import Guard
+from dcpt_models.optim.skipped_updates import Guard, Skipped
 from dcpt_models.optim.updates import Precision, Updates, split
 from dcpt_models.options.changes import changes
 from dcpt_models.options.check import Problem
+from dcpt_models.options.engine import resolved_of
+from dcpt_models.options.files import Options
+from dcpt_models.options.schema import check_options
 from dcpt_models.runtime.checkpoint_files import save_atomically
 from dcpt_models.runtime.distributed import gather
 from dcpt_models.validation.validate import Best, Records, Results, validate
+
+# Iterations after which BasicSR's loop, which does not know of them, has those without update looked at.
+READ_EVERY = 100
 
 Losses = dict[str, torch.Tensor]
 Batch = dict[str, Any]
@@ -108,7 +115,8 @@ class DegradationModel(BaseModel):
         return []
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        super().__init__(opt)
+        self.engine_runs = "resolved" not in opt  # `train_pipeline` or `test_pipeline`, not this package's commands
+        super().__init__(self._completed(opt) if self.engine_runs else opt)
         self.logger = logging.getLogger("basicsr")
         self.degradations: list[str] = opt.get("degradations") or []
         self.networks: dict[str, nn.Module] = {}
@@ -122,6 +130,19 @@ class DegradationModel(BaseModel):
             self._load_pretrained(label, network)
         if self.is_train:
             self._init_training()
+
+    @classmethod
+    def _completed(cls, opt: dict[str, Any]) -> dict[str, Any]:
+        """Options that BasicSR's `parse_options` has read, checked and with what this package adds to them."""
+        resolved = resolved_of(opt)
+        check_options(Options(resolved, {(): Path(opt["name"])}), opt["is_train"])
+        val = {**(opt.get("val") or {}), **(resolved.get("val") or {})}
+        return {
+            **opt,
+            **{key: value for key, value in resolved.items() if key != "path"},
+            "resolved": resolved,
+            "val": val,
+        }
 
     # --- construction -------------------------------------------------------------------------------------------------
 
@@ -246,14 +267,17 @@ class DegradationModel(BaseModel):
         for average in self.averages.values():
             average.update()
         self.guard.note(current_iter, self.updates.outcome(), self.batch.get("lq_path", []))
+        if self.engine_runs and current_iter % READ_EVERY == 0:
+            self.look_at_skipped()
 
     def _sum_gradients(self, parts: list[Batch], steps: list[Iterator[Losses]]) -> bool:
         """Compute the gradients of the next update; False if the iteration has no more."""
         for number, (part, step) in enumerate(zip(parts, steps, strict=True), 1):
             if len(parts) > 1:
                 self._take(part)
-            with self.updates.forward(last=number == len(parts)):
-                losses = next(step, None)
+            with self.updates.micro_batch(last=number == len(parts)):
+                with self.updates.forward():
+                    losses = next(step, None)
                 if losses is None:
                     return False
                 self.updates.backward(losses)
@@ -268,6 +292,20 @@ class DegradationModel(BaseModel):
         """The learning rate of each trained network."""
         return [rates[0] for rates in self.rates.current()]
 
+    def look_at_skipped(self) -> list[Skipped]:
+        """Warn of the iterations since the last call that made no update; all processes must call.
+
+        Raises:
+            FloatingPointError: If BasicSR's loop runs, and more than `max_bad_steps` in a row were such; in this
+                package's loop it is the loop that ends the run, after it has saved.
+        """
+        skipped = self.guard.read()
+        for skip in skipped:
+            skip.report(self.logger)
+        if self.engine_runs and self.guard.in_a_row >= self.train.max_bad_steps:
+            raise self.guard.diverged(skipped[-1], "The checkpoints are of weights from before them.")
+        return skipped
+
     def weights_are_finite(self) -> bool:
         """Whether no weight of a trained network is NaN or infinite."""
         tensors = [t for label in self.trained for t in self.networks[label].state_dict().values()]
@@ -275,6 +313,8 @@ class DegradationModel(BaseModel):
 
     def get_current_log(self) -> dict[str, float]:
         """Means of losses and accuracy since the last call, over all processes (all must call)."""
+        if self.engine_runs:
+            self.look_at_skipped()
         return self.observed.read(self.opt["world_size"], self.device)
 
     # --- validation ---------------------------------------------------------------------------------------------------
@@ -304,7 +344,10 @@ class DegradationModel(BaseModel):
         return logits.argmax(1) == target
 
     def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
-        """Validate on one loader, as BasicSR calls it."""
+        """Validate on one loader, as BasicSR calls it; each process takes its share of the images."""
+        if self.opt["dist"]:
+            share = range(self.opt["rank"], len(dataloader.dataset), self.opt["world_size"])
+            dataloader = DataLoader(dataloader.dataset, batch_size=1, sampler=share)
         self.validate([dataloader], current_iter, tb_logger, save_img)
 
     def validate(
@@ -345,13 +388,16 @@ class DegradationModel(BaseModel):
 
         Args:
             epoch: For the state.
-            current_iter: For the state and the names of the files.
+            current_iter: For the state and the names of the files; -1 for the networks alone, as "latest".
             alone: Whether this process writes, and no other one calls; otherwise the first one does. What the others
                 have observed since the last log line is then not saved.
 
         Raises:
             OSError: If a file cannot be written. Earlier checkpoints are intact.
         """
+        if current_iter == -1:  # by which BasicSR's loop asks for the networks of a finished run
+            self.save_networks("latest")
+            return
         observed = self.observed.state_dict()
         self._observed = [observed] if alone else gather(observed)
         if self.opt["rank"] == 0 or alone:

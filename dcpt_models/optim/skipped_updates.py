@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,19 @@ class Skipped:
         """Whether it only shows that the loss scale of fp16 was too large, which finds its value so."""
         return not self.losses and self.loss_scale > 1
 
+    def report(self, logger: logging.Logger) -> None:
+        """Say so in a log."""
+        if self.expected:
+            logger.info(
+                f"Iteration {self.iteration}: fp16 overflowed; the loss scale is lowered to {self.loss_scale:g}"
+            )
+            return
+        what = "a loss" if self.losses else "a gradient"
+        logger.warning(
+            f"Iteration {self.iteration}: no update, since {what} is NaN or infinite. "
+            f"It had read {', '.join(self.files)}"
+        )
+
 
 class Guard:
     """Counts iterations in a row that left an update out, which all processes do alike.
@@ -42,6 +56,20 @@ class Guard:
     def __init__(self) -> None:
         self.in_a_row = 0
         self._unread: list[tuple[int, torch.Tensor, list[str]]] = []
+
+    def diverged(self, last: Skipped, saved: str) -> FloatingPointError:
+        """The error that ends a run after too many iterations without update.
+
+        Args:
+            last: The last of them.
+            saved: What has been saved, as a sentence.
+        """
+        return FloatingPointError(
+            f"the last {self.in_a_row} iterations made no update, since losses or gradients are NaN or infinite; "
+            f"the last one, {last.iteration}, had read {', '.join(last.files)}. {saved} If these images are sound, the "
+            "run has diverged: start anew from an earlier checkpoint (path:pretrain_network_g) with a lower learning "
+            "rate, or set train:grad_clip and train:warmup_iter. Otherwise mend them and go on with --auto_resume"
+        )
 
     def note(self, iteration: int, outcome: torch.Tensor, files: list[str]) -> None:
         """Remember an iteration: what `Updates.outcome` gives, and the files of this process's batch."""

@@ -94,15 +94,18 @@ class Updates:
         self._sound = self._losses_sound
 
     @contextmanager
-    def forward(self, last: bool) -> Iterator[None]:
-        """The forward and backward pass of a micro-batch, the `last` one of its update or not."""
+    def micro_batch(self, last: bool) -> Iterator[None]:
+        """Around the forward and backward pass of a micro-batch, the `last` one of its update or not."""
         with ExitStack() as stack:
             if not last:
                 for replica in self.replicas:
                     stack.enter_context(replica.no_sync())
-            dtype = AUTOCAST.get(self.precision)
-            stack.enter_context(torch.autocast(self.device.type, dtype, enabled=dtype is not None))
             yield
+
+    def forward(self) -> torch.autocast:
+        """Around the forward pass alone; the backward pass takes the precision of each operator's forward pass."""
+        dtype = AUTOCAST.get(self.precision)
+        return torch.autocast(self.device.type, dtype, enabled=dtype is not None)
 
     def backward(self, losses: Mapping[str, torch.Tensor]) -> None:
         """Add the gradients of the sum of a micro-batch's losses."""

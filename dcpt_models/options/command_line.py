@@ -12,6 +12,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from dcpt_models.errors import OptionError
 from dcpt_models.options.check import declared_by
+from dcpt_models.options.engine import take_out
 from dcpt_models.options.files import Options, read_options
 from dcpt_models.options.schema import LoggerOptions, ValOptions, check_options, path_defaults
 from dcpt_models.runtime.command import add_import
@@ -92,8 +93,10 @@ def load_options(
         OptionError: See `check_options`.
     """
     options = read_options(_find_file(str(file), root), force)
+    without_effect = take_out(options.values)
     check_options(options, is_train)
-    return _complete(options, root, is_train, launcher, auto_resume, debug)
+    opt = _complete(options, root, is_train, launcher, auto_resume, debug)
+    return {**opt, "without_effect": without_effect}
 
 
 def datasets_of(file: str, root: Path) -> dict[str, Any]:

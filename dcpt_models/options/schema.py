@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from dcpt_common import nearest
 from dcpt_models.metrics.by_name import find_metric
 from dcpt_models.optim.optimizers import optimizer_class, scheduler_class
 from dcpt_models.options.check import Declaration, Problem, check_mapping, declared_by, raise_problems
+from dcpt_models.options.engine import contradictions
 from dcpt_models.options.files import Options
 
 
@@ -258,7 +259,17 @@ def _check_typed(
     return check_mapping(section, declared, path)
 
 
-def _check_datasets(datasets: Any) -> list[Problem]:
+def _check_model(values: dict[str, Any], model: Any) -> list[Problem]:
+    if model is None or hasattr(model, "TrainOptions"):
+        return []
+    why = (
+        f"'{values['model_type']}' is a model for BasicSR's own loop; run it by basicsr.train.train_pipeline "
+        "(docs/BASICSR.md), or train the same network by RestorationModel"
+    )
+    return [Problem(("model_type",), why)]
+
+
+def _check_datasets(datasets: Any, labels: Sequence[str]) -> list[Problem]:
     problems: list[Problem] = []
     names: dict[str, str] = {"average": "the table", "accuracy by class": "the table", "average precision": "the table"}
     for key, section in datasets.items() if isinstance(datasets, dict) else ():
@@ -267,7 +278,7 @@ def _check_datasets(datasets: Any) -> list[Problem]:
             hint = nearest(str(key), ["train", "val_NAME", "test_NAME"])
             problems.append(Problem(("datasets", str(key)), f"is neither `train` nor begins with val or test{hint}"))
             continue
-        problems += _check_dataset(key, section)
+        problems += _check_dataset(key, section, labels)
         name = str(section.get("name", key)) if isinstance(section, dict) else str(key)
         if key != "train" and name in names:
             problems.append(
@@ -278,7 +289,7 @@ def _check_datasets(datasets: Any) -> list[Problem]:
     return problems
 
 
-def _check_dataset(key: str, section: Any) -> list[Problem]:
+def _check_dataset(key: str, section: Any, labels: Sequence[str]) -> list[Problem]:
     path = ("datasets", key)
     if not isinstance(section, dict) or "type" not in section:
         return [Problem(path, "has no `type`")]
@@ -286,10 +297,12 @@ def _check_dataset(key: str, section: Any) -> list[Problem]:
         kind = _find(DATASET_REGISTRY)(str(section["type"]))
     except ValueError as error:
         return [Problem((*path, "type"), str(error))]
-    if not hasattr(kind, "Options"):
+    if not hasattr(kind, "Options"):  # one of the engine's, which declares nothing that could be checked
+        if "dc" not in labels or section.get("degradation"):
+            return []
         ours = [name for name, other in DATASET_REGISTRY if hasattr(other, "Options")]
-        why = f"'{section['type']}' gives no degradation and declares no options; use {' or '.join(ours)}"
-        return [Problem((*path, "type"), why)]
+        why = f"'{section['type']}' gives no degradation, which this method needs; use {' or '.join(ours)}, or say"
+        return [Problem((*path, "type"), f"{why} `degradation: NAME` beside it")]
     return check_mapping(section, declared_by(kind.Options, skip=("phase", "scale")), path)
 
 
@@ -321,6 +334,9 @@ def check_options(options: Options, is_train: bool) -> None:
         OptionError: Listing every unknown key, wrong type and unknown name, each with its file and path.
     """
     values = options.values
+    problems = contradictions(values)
+    if problems:
+        raise_problems(problems, options)
     problems = check_mapping(values, _top_level()) + check_mapping(values.get("path", {}), _path_section(), ("path",))
     model = None
     try:
@@ -330,7 +346,8 @@ def check_options(options: Options, is_train: bool) -> None:
     for key in (f"network_{label}" for label in network_labels()):
         if values.get(key) is not None:
             problems += _check_typed(values[key], (key,), _find(ARCH_REGISTRY), ("feature_info", "classes"))
-    problems += _check_datasets(values.get("datasets"))
+    problems += _check_model(values, model)
+    problems += _check_datasets(values.get("datasets"), getattr(model, "labels", ("g",)))
     problems += _check_numbers(values)
     if is_train:
         problems += _needs_of_training(values, model)

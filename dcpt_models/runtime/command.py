@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +57,9 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode is no reason to end
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except OptionError as error:

@@ -131,5 +131,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory could not be had."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
-    said = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "bad allocation")
+    said = (
+        "can't allocate memory",
+        "not enough memory",
+        "out of memory",
+        "bad_alloc",
+        "bad allocation",
+        "_alloc_failed",
+    )
     return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in said)

@@ -41,6 +41,8 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     """
     opt = run.opt
     set_tf32(opt["train"].get("tf32"))
+    # As BasicSR sets it: batches of one size, for which the fastest algorithm is worth looking for.
+    torch.backends.cudnn.benchmark = True
     # Networks start alike on every process, whatever else has drawn random numbers before.
     torch.manual_seed(opt["manual_seed"])
     model: DegradationModel = build_model(opt)
@@ -138,17 +140,11 @@ class _Loop:
         raise Stopped(f"Stopped after iteration {iteration} of {self.total}; {saved}")
 
     def _look_at_skipped(self, iteration: int) -> None:
-        skipped = self.progress.warn_of_skipped()
+        skipped = self.model.look_at_skipped()
         if self.model.guard.in_a_row < self.model.train.max_bad_steps:
             return
         self._save(iteration)
-        raise FloatingPointError(
-            f"the last {self.model.guard.in_a_row} iterations made no update, since losses or gradients are NaN or "
-            f"infinite; the last one, {skipped[-1].iteration}, had read {', '.join(skipped[-1].files)}. The weights "
-            f"before them are saved as iteration {iteration}. If these images are sound, the run has diverged: start "
-            "anew from an earlier checkpoint (path:pretrain_network_g) with a lower learning rate, or set "
-            "train:grad_clip and train:warmup_iter. Otherwise mend them and go on with --auto_resume"
-        )
+        raise self.model.guard.diverged(skipped[-1], f"The weights before them are saved as iteration {iteration}.")
 
     def _epoch(self, iteration: int) -> int:
         return iteration * self.batch // len(self.train_loader.dataset)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from dcpt_models.methods.base_model import DegradationModel
-from dcpt_models.optim.skipped_updates import Skipped
 from dcpt_models.runtime.signals import Batches
 from dcpt_models.training.run import Run
 from dcpt_models.training.to_device import Transfer
@@ -76,23 +75,6 @@ class Progress:
             f"data {wait:.0%}, memory {scalars['memory/peak_gib']:.2f} GiB"
         )
         self.since, self.waited, self.last = now, 0.0, iteration
-
-    def warn_of_skipped(self) -> list[Skipped]:
-        """Log iterations that made no update since the last call, and return them; all processes must call."""
-        skipped = self.model.guard.read()
-        for skip in skipped:
-            if skip.expected:
-                scale = f"{skip.loss_scale:g}"
-                self.run.logger.info(
-                    f"Iteration {skip.iteration}: fp16 overflowed; the loss scale is lowered to {scale}"
-                )
-                continue
-            what = "a loss" if skip.losses else "a gradient"
-            self.run.logger.warning(
-                f"Iteration {skip.iteration}: no update, since {what} is NaN or infinite. "
-                f"It had read {', '.join(skip.files)}"
-            )
-        return skipped
 
 
 def _peak_memory(device: torch.device) -> float:

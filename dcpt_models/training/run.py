@@ -56,6 +56,8 @@ class Run:
             if moved:
                 self.logger.info(f"What was in that folder was moved to {moved}")
             self.logger.info(f"Run '{opt['name']}' in {self.folder}")
+            for line in opt["without_effect"]:
+                self.logger.info(line)
             if opt["auto_resume"] and (newest := from_first(self._newest)):
                 self._go_on_from(newest)
             self.start: int = self.resume_state["iter"] if self.resume_state else 0

@@ -79,7 +79,7 @@ def refusal(make, *args, **kwargs):
 def test_a_synthesised_sample(crop_folder, crops, phase, degradation):
     dataset = DegradationDataset(section(phase, degradation=degradation, dataroot_gt=str(crop_folder)))
     assert len(dataset) == len(crops)
-    sample = dataset[1]
+    sample = dataset[(0, 1)]
     assert set(sample) == {"lq", "gt", "degradation", "name", "lq_path", "gt_path"}
     assert sample["degradation"] == degradation
     assert sample["name"] == "cup"
@@ -152,9 +152,16 @@ def test_a_training_sample_follows_from_seed_epoch_and_index(crop_folder, degrad
     assert differs(sample, DegradationDataset(section(seed=6, **options))[(3, 1)])
 
 
-def test_an_index_alone_is_of_the_first_epoch(crop_folder):
-    dataset = noise(crop_folder)
-    assert_same(dataset[2], dataset[(0, 2)])
+def test_an_index_alone_is_fresh_each_time_and_follows_from_the_process_s_seed(crop_folder):
+    def two(seed):
+        torch.manual_seed(seed)
+        dataset = noise(crop_folder)
+        return dataset[2], dataset[2]
+
+    first, again, other = two(3), two(3), two(4)
+    assert differs(*first) and differs(first[0], other[0])
+    for a, b in zip(first, again, strict=True):
+        assert_same(a, b)
 
 
 def test_every_epoch_has_its_own_noise_for_the_same_image(crops, tmp_path):

@@ -21,6 +21,7 @@ from dcpt_arch.backbones.base import FeatureInfo
 from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
 from dcpt_data.images.pixels import to_float
 from dcpt_data.images.sample_photographs import TEST, load
+from dcpt_models.errors import OptionError
 from dcpt_models.inference import restorer as restoring
 from dcpt_models.inference.pipeline import overlapped
 from dcpt_models.inference.restorer import (
@@ -520,3 +521,17 @@ def test_a_gpu_is_taken_if_there_is_one(monkeypatch) -> None:
     for there, expected in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         assert choose_device("auto").type == expected
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(1, 32), (64, 200)])
+def test_tiles_smaller_than_what_they_share_are_refused(tile: int, overlap: int, cat) -> None:
+    with pytest.raises(
+        OptionError, match=f"at least twice the overlap: --tile {2 * overlap}, or --overlap {tile // 2}"
+    ):
+        restored(cat, NAFNet(width=4, enc_blk_nums=[1], dec_blk_nums=[1]), tile=tile, overlap=overlap)
+
+
+@pytest.mark.parametrize("name", ["CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"])
+def test_libraries_that_cannot_allocate_are_out_of_memory(name: str) -> None:
+    assert is_out_of_memory(RuntimeError(f"CUDA error: {name} when calling `cublasCreate(handle)`"))
+    assert not is_out_of_memory(RuntimeError("CUDNN_STATUS_EXECUTION_FAILED"))

@@ -107,9 +107,12 @@ def test_training_computes_in_half_precision_and_all_else_in_fp32(precision: str
     half.optimizers[0].register_step_pre_hook(
         lambda optimizer, *_: dtypes.update(x.dtype for p in optimizer.param_groups[0]["params"] for x in (p, p.grad))
     )
+    backward = set()
+    half.networks["g"].intro.weight.register_hook(lambda _: backward.add(torch.is_autocast_enabled("cpu")))
     for model in (full, half):
         model.optimize_parameters(1)
     assert dtypes == {torch.float32}
+    assert backward == {False}  # PyTorch advises against a backward pass under autocast
     assert seen == {torch.bfloat16 if precision == "bf16" else torch.float16}
     losses = [model.get_current_log()["l_pix"] for model in (full, half)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
