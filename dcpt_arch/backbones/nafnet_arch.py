@@ -14,53 +14,15 @@ from torch import nn
 
 from dcpt_arch.backbones.base import FeatureInfo, RestorationBackbone, check_levels
 from dcpt_arch.backbones.families import Family, StateDict, count, register_family, settings_of
+from dcpt_arch.layers.local_average import LocalAveragePool
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d, Stage
-
-
-def sliding_mean(x: torch.Tensor, length: int, dim: int) -> torch.Tensor:
-    """Average `x` along `dim` over the `length` pixels around each; at the borders over the outermost `length` pixels.
-
-    Returns:
-        A tensor of the shape of `x`, or of size 1 along `dim` if `length` covers it all.
-    """
-    if length >= x.shape[dim]:
-        return x.mean(dim, keepdim=True)
-    # Differences of running sums cost the same for every length; half precision could not hold the sums.
-    sums = x.cumsum(dim, dtype=torch.promote_types(x.dtype, torch.float32))
-    after = sums.narrow(dim, length - 1, x.shape[dim] - length + 1)
-    before = F.pad(sums.narrow(dim, 0, x.shape[dim] - length).movedim(dim, -1), (1, 0)).movedim(-1, dim)
-    inside = (after - before) / length
-    position = torch.arange(x.shape[dim], device=x.device) - (length - 1) // 2
-    return inside.index_select(dim, position.clamp(0, inside.shape[dim] - 1)).to(x.dtype)
-
-
-class LocalAveragePool(nn.Module):
-    """The global average while training, and the average of a window around each pixel in eval mode.
-
-    Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation" (TLC), ECCV 2022: a network
-    trained on patches expects averages over areas of about a patch's size, not over a whole test image.
-
-    Args:
-        window: Height and width of the window in pixels of the features; shifted inwards at the borders.
-    """
-
-    def __init__(self, window: int) -> None:
-        super().__init__()
-        self.window = window
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Average N x C x H x W; the result broadcasts against the input."""
-        if self.training:
-            return x.mean((-2, -1), keepdim=True)
-        return sliding_mean(sliding_mean(x, self.window, -2), self.window, -1)
+from dcpt_arch.layers.scaled_conv import scaled_conv
 
 
 class NAFBlock(nn.Module):
     """The block of Figure 3c: a gated depth-wise convolution with simplified channel attention, then a gated 1x1 pair.
 
     Both halves are residual and scaled by `beta` and `gamma`, which start at zero, so that a new block is the identity.
-    These factors scale the weights of the convolution before them: the weights are fewer than the pixels, and the
-    convolution's output need not be kept for the backward pass.
 
     Args:
         channels: Channels of input and output.
@@ -84,22 +46,15 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = simple_gate(self.conv2(self.conv1(self.norm1(x))))
-        x = x + scaled(self.conv3, y * self.sca(y), self.beta)
+        x = x + scaled_conv(self.conv3, y * self.sca(y), self.beta)
         y = simple_gate(self.conv4(self.norm2(x)))
-        return x + scaled(self.conv5, y, self.gamma)
+        return x + scaled_conv(self.conv5, y, self.gamma)
 
 
 def simple_gate(x: torch.Tensor) -> torch.Tensor:
     """Multiply the two halves of the channels, N x 2C x H x W (Eq. 6): a gate without activation function."""
     a, b = x.chunk(2, dim=1)
     return a * b
-
-
-def scaled(conv: nn.Conv2d, x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """A 1x1 convolution whose output channels are scaled by `factors`, 1 x C x 1 x 1."""
-    factors = factors.flatten()
-    assert conv.bias is not None
-    return F.conv2d(x, conv.weight * factors[:, None, None, None], conv.bias * factors)
 
 
 @ARCH_REGISTRY.register()

@@ -19,8 +19,8 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from dcpt_arch.backbones.base import RestorationBackbone
-from dcpt_arch.backbones.nafnet_arch import LocalAveragePool
 from dcpt_arch.checkpoints.loading import CheckpointError, load_network, to_published_layout
+from dcpt_arch.layers.local_average import LocalAveragePool
 from dcpt_common import write_atomically
 
 Layout = Literal["ours", "original"]

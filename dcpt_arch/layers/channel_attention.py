@@ -1,8 +1,8 @@
-"""What Restormer's attention computes of all pixels: similarities of channels, and a matrix for each image."""
+"""Attention between channels, and depth-wise convolutions in groups, for Restormer: forms that are fast on a CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,13 +12,62 @@ from torch.autograd.function import once_differentiable
 
 from dcpt_arch.layers.pixel_linear import eager_on_cpu
 
+# The least norm that queries and keys are divided by, as published.
+EPS = 1e-12
 # A processor computes this many channels at once; the few left over cost it as much time.
 ALIGNMENT = 16
 # Pixels from which it pays to fill up the weights with zeros.
 MANY_PIXELS = 4096
 
 
-def spread(
+def softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Over the keys."""
+    return logits.softmax(dim=-1)
+
+
+def channel_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    temperature: torch.Tensor,
+    project_out: nn.Conv2d,
+    activation: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """Restormer's Eq. 1 with the convolution behind it: project_out(activation(q k^T * temperature) v), by heads.
+
+    q and k are normalised over all pixels. It is computed in another order, which passes over the pixels fewer times:
+    queries and keys are multiplied as they are, and their norms divide the few products; the attention is multiplied
+    with the weights of `project_out`, which makes one matrix for each image of what were two products of all pixels.
+
+    Args:
+        q: N x C x H x W; so are k and v.
+        k: The keys.
+        v: The values.
+        temperature: heads x 1 x 1.
+        project_out: The 1x1 convolution after the attention, C to C.
+        activation: Of the logits, N x heads x c x c for c = C / heads.
+
+    Returns:
+        N x C x H x W.
+    """
+    heads = len(temperature)
+    # float32 from here on: there is one number for each pair of channels alone.
+    products, *squares = similarities(q, k, heads)
+    q_scale, k_scale = (square.clamp_min(EPS**2).rsqrt() for square in squares)
+    attention = activation(products * q_scale.unsqueeze(-1) * k_scale.unsqueeze(-2) * temperature)
+    # heads x C x c, by N x heads x c x c
+    weight = project_out.weight.view(q.shape[1], heads, -1).transpose(0, 1) @ attention
+    return product_by_image(v, weight.transpose(1, 2).flatten(2), project_out.bias)
+
+
+def conv_of_filled(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    """A 1x1 convolution of an input that may have channels of zeros behind its own; see `depthwise_groups`."""
+    zeros = x.shape[1] - conv.in_channels
+    weight = F.pad(conv.weight, (0, 0, 0, 0, 0, zeros)) if zeros else conv.weight
+    return F.conv2d(x, weight, conv.bias)
+
+
+def depthwise_groups(
     x: torch.Tensor, enter: nn.Conv2d, depthwise: nn.Conv2d, groups: int, fill: bool = False
 ) -> Sequence[torch.Tensor]:
     """A 1x1 and a depth-wise 3x3 convolution, whose output channels are wanted in groups of equal size.

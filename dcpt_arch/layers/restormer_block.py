@@ -8,13 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dcpt_arch.layers.channel_attention import product_by_image, similarities, spread
+from dcpt_arch.layers.channel_attention import channel_attention, conv_of_filled, depthwise_groups, softmax
 from dcpt_arch.layers.gates import gelu_gate
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d
 
 LayerNormKind = Literal["with_bias", "bias_free"]
-# The least norm that queries and keys are divided by, as published.
-EPS = 1e-12
 
 
 class ChannelNorm(nn.Module):
@@ -32,10 +30,6 @@ class ChannelNorm(nn.Module):
 
 class TransposedAttention(nn.Module):
     """Multi-Dconv head transposed attention (Section 3.1, Eq. 1): attention between channels, not between pixels.
-
-    Computed in another order than it is written there, which passes over the pixels fewer times: queries and keys are
-    multiplied as they are, and what their norms would have divided are the few products; the attention is multiplied
-    with the weights of `project_out`, which makes one matrix for each image of what were two products of all pixels.
 
     Args:
         channels: Channels of input and output.
@@ -55,16 +49,8 @@ class TransposedAttention(nn.Module):
         self.project_out = nn.Conv2d(channels, channels, 1, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        c = x.shape[1]
-        q, k, v = spread(x, self.qkv, self.qkv_dwconv, groups=3)
-        # float32 from here on: there is one number for each pair of channels alone.
-        products, *squares = similarities(q, k, self.heads)
-        q_scale, k_scale = (square.clamp_min(EPS**2).rsqrt() for square in squares)
-        logits = products * q_scale.unsqueeze(-1) * k_scale.unsqueeze(-2) * self.temperature
-        attention = F.relu(logits) if self.relu else logits.softmax(dim=-1)
-        # heads x C x c, by N x heads x c x c
-        weight = self.project_out.weight.view(c, self.heads, -1).transpose(0, 1) @ attention
-        return product_by_image(v, weight.transpose(1, 2).flatten(2), self.project_out.bias)
+        q, k, v = depthwise_groups(x, self.qkv, self.qkv_dwconv, groups=3)
+        return channel_attention(q, k, v, self.temperature, self.project_out, F.relu if self.relu else softmax)
 
 
 class GatedFeedForward(nn.Module):
@@ -78,10 +64,8 @@ class GatedFeedForward(nn.Module):
         self.project_out = nn.Conv2d(hidden, channels, 1, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = gelu_gate(*spread(x, self.project_in, self.dwconv, groups=2, fill=True))
-        zeros = y.shape[1] - self.project_out.in_channels
-        weight = F.pad(self.project_out.weight, (0, 0, 0, 0, 0, zeros)) if zeros else self.project_out.weight
-        return F.conv2d(y, weight, self.project_out.bias)
+        a, b = depthwise_groups(x, self.project_in, self.dwconv, groups=2, fill=True)
+        return conv_of_filled(self.project_out, gelu_gate(a, b))
 
 
 class TransformerBlock(nn.Module):

@@ -19,10 +19,10 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from small_networks import BACKBONES, SMALL, build, picture
 
 from dcpt_arch import RestorationBackbone
-from dcpt_arch.backbones.nafnet_arch import LocalAveragePool
 from dcpt_arch.checkpoints import export
 from dcpt_arch.checkpoints.export import ENDINGS, TOLERANCE, ExportError, export_network
 from dcpt_arch.checkpoints.loading import CheckpointError, load_network, read_checkpoint, to_published_layout
+from dcpt_arch.layers.local_average import LocalAveragePool
 
 ROOT = Path(__file__).resolve().parents[2]
 # Tracing takes its time for every block, so there are as few as can be; PromptIR's prompts have three of their own.

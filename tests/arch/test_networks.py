@@ -13,7 +13,8 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from small_networks import BACKBONES, SIZES, SMALL, build, every_backbone, every_size, picture
 
 from dcpt_arch import DCPTSwinIR, FeatureInfo, NAFNet, PromptIR, RestorationBackbone, Restormer
-from dcpt_arch.backbones.nafnet_arch import LocalAveragePool, NAFBlock
+from dcpt_arch.backbones.nafnet_arch import NAFBlock
+from dcpt_arch.layers.local_average import LocalAveragePool
 from dcpt_arch.layers.norm_and_stage import Stage
 
 

@@ -1,0 +1,45 @@
+"""Averages of windows in place of the global one (TLC), which NAFNet's channel attention uses in eval mode."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def sliding_mean(x: torch.Tensor, length: int, dim: int) -> torch.Tensor:
+    """Average `x` along `dim` over the `length` pixels around each; at the borders over the outermost `length` pixels.
+
+    Returns:
+        A tensor of the shape of `x`, or of size 1 along `dim` if `length` covers it all.
+    """
+    if length >= x.shape[dim]:
+        return x.mean(dim, keepdim=True)
+    # Differences of running sums cost the same for every length; half precision could not hold the sums.
+    sums = x.cumsum(dim, dtype=torch.promote_types(x.dtype, torch.float32))
+    after = sums.narrow(dim, length - 1, x.shape[dim] - length + 1)
+    before = F.pad(sums.narrow(dim, 0, x.shape[dim] - length).movedim(dim, -1), (1, 0)).movedim(-1, dim)
+    inside = (after - before) / length
+    position = torch.arange(x.shape[dim], device=x.device) - (length - 1) // 2
+    return inside.index_select(dim, position.clamp(0, inside.shape[dim] - 1)).to(x.dtype)
+
+
+class LocalAveragePool(nn.Module):
+    """The global average while training, and the average of a window around each pixel in eval mode.
+
+    Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation" (TLC), ECCV 2022: a network
+    trained on patches expects averages over areas of about a patch's size, not over a whole test image.
+
+    Args:
+        window: Height and width of the window in pixels of the features; shifted inwards at the borders.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Average N x C x H x W; the result broadcasts against the input."""
+        if self.training:
+            return x.mean((-2, -1), keepdim=True)
+        return sliding_mean(sliding_mean(x, self.window, -2), self.window, -1)
