@@ -54,18 +54,23 @@ class ImageSet:
         places = (self.opened.places(index) for index in range(len(self)))
         return [(None if lq is None else Path(lq), Path(gt)) for lq, gt in places]
 
-    def sample(self, index: int, rng: np.random.Generator) -> Sample:
+    def sample(self, index: int, rng: np.random.Generator, gt_size: int | None = None) -> Sample:
         """Read one sample; `rng` decides crop, flips and a synthesised degradation while training.
+
+        Args:
+            index: Which.
+            rng: The source of randomness.
+            gt_size: Side of the crop, if it is another than the options say.
 
         Raises:
             DataError: If an image cannot be read; the message names the file or key, and the data set.
         """
         try:
-            return self._sample(index, rng)
+            return self._sample(index, rng, gt_size or self.reading.gt_size)
         except DataError as error:
             raise DataError(f"data set '{self.reading.name}': {error}") from error
 
-    def _sample(self, index: int, rng: np.random.Generator) -> Sample:
+    def _sample(self, index: int, rng: np.random.Generator, gt_size: int) -> Sample:
         lq_place, gt_place = self.opened.places(index)
         pictures = self.opened.pictures(index)
         shapes = [picture.shape for picture in pictures]
@@ -73,7 +78,7 @@ class ImageSet:
             sizes = " and ".join(f"{width}x{height}" for height, width in shapes)
             raise DataError(f"{gt_place} and {lq_place} are no pair: their sizes are {sizes}")
         if self.reading.phase == "train":
-            images = self._augment(pictures, gt_place, rng)
+            images = self._augment(pictures, gt_place, rng, gt_size)
         else:
             images = [picture.pixels() for picture in pictures]
         name = self.opened.name(index)
@@ -91,19 +96,19 @@ class ImageSet:
             "gt_path": gt_place,
         }
 
-    def _augment(self, pictures: list[Picture], place: str, rng: np.random.Generator) -> list[np.ndarray]:
-        size, shape = self.reading.gt_size, pictures[0].shape
+    def _augment(self, pictures: list[Picture], place: str, rng: np.random.Generator, size: int) -> list[np.ndarray]:
+        shape = pictures[0].shape
         if min(shape) < size:
-            self._warn_of_size(place, shape)
+            self._warn_of_size(place, shape, size)
         window = random_window(*shape, size, rng)
         images = pad_to([picture.pixels(window) for picture in pictures], size)
         return random_flip(images, rng, self.reading.use_hflip, self.reading.use_rot)
 
-    def _warn_of_size(self, place: str, shape: tuple[int, int]) -> None:
+    def _warn_of_size(self, place: str, shape: tuple[int, int], size: int) -> None:
         if not self._first_too_small():
             return
         logging.getLogger("basicsr").warning(
-            f"{place}: {shape[1]}x{shape[0]} pixels are less than the crop of {self.reading.gt_size}; such images of "
+            f"{place}: {shape[1]}x{shape[0]} pixels are less than the crop of {size}; such images of "
             f"'{self.reading.name}' are padded by reflection"
         )
 
@@ -152,5 +157,5 @@ class DegradationDataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, key: int | SampleKey) -> Sample:
-        epoch, index = self.keys(key)
-        return self.images.sample(index, np.random.default_rng([self.images.reading.seed, epoch, index]))
+        epoch, index, *crop = self.keys(key)
+        return self.images.sample(index, np.random.default_rng([self.images.reading.seed, epoch, index]), *crop)

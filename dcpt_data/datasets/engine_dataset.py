@@ -50,7 +50,7 @@ class EngineDataset(Dataset):
         return len(self.inner)
 
     def __getitem__(self, key: int | SampleKey) -> Sample:
-        epoch, index = self.keys(key)
+        epoch, index = self.keys(key)[:2]
         states = random.getstate(), np.random.get_state()  # noqa: NPY002 - what such data sets draw from
         seed = np.random.SeedSequence([self.opt.get("seed", 0), epoch, index]).generate_state(2)
         random.seed(int(seed[0]))

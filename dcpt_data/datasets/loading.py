@@ -49,10 +49,12 @@ def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, 
     """
     dataset: Any = open_dataset(opt)
     options = LoaderOptions(**pick(LoaderOptions, opt))
+    if options.progressive and isinstance(dataset, EngineDataset):
+        raise DataError(f"datasets:train:progressive: {opt['type']} crops to one size; use DegradationMixtureDataset")
     if options.num_worker_per_gpu:
         prepare_to_fork()
     batches: Any = ShuffledBatches(
-        len(dataset), options.batch_size_per_gpu, opt.get("seed", 0), rank, world_size, start
+        len(dataset), options.batch_size_per_gpu, opt.get("seed", 0), rank, world_size, start, options.progressive
     )
     return DataLoader(
         dataset,

@@ -85,9 +85,9 @@ class DegradationMixtureDataset(Dataset):
         return sum(self.counts().values())
 
     def __getitem__(self, key: int | SampleKey) -> Sample:
-        epoch, index = self.keys(key)
+        epoch, index, *crop = self.keys(key)
         part, within = self._locate(index)
-        return self.parts[part].sample(within, np.random.default_rng([self.reading.seed, epoch, index]))
+        return self.parts[part].sample(within, np.random.default_rng([self.reading.seed, epoch, index]), *crop)
 
     def _locate(self, index: int) -> tuple[int, int]:
         """Which part a sample is of, and which image of it."""

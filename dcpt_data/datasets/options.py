@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 from dcpt_common import nearest
+from dcpt_data.datasets.sampling import Stage
 from dcpt_data.errors import DataError
 from dcpt_data.sources.pairing import Rule
 
@@ -88,12 +89,21 @@ class LoaderOptions:
         batch_size_per_gpu: Samples of one process in one iteration.
         num_worker_per_gpu: Worker processes of one process; 0 reads in the process itself. Results do not depend on it.
         pin_memory: Copy batches to page-locked memory, for a GPU.
+        progressive: Stages of progressive training before `gt_size` and `batch_size_per_gpu` hold, each with the last
+            iteration it is for: `{until: 10000, gt_size: 64, batch_size_per_gpu: 16}`.
     """
 
     type: str
     batch_size_per_gpu: int = 1
     num_worker_per_gpu: int = 0
     pin_memory: bool = False
+    progressive: list[Stage] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.progressive = [Stage(**stage) if isinstance(stage, dict) else stage for stage in self.progressive]
+        ends = [stage.until for stage in self.progressive]
+        if ends != sorted(set(ends)):
+            raise DataError(f"datasets:train:progressive: the stages must end one after the other, not at {ends}")
 
 
 def pick(kind: type, options: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler, get_worker_info
 
-SampleKey = tuple[int, int]
-"""(epoch, index): a sample's random generator comes from both, so a sample differs every epoch."""
+SampleKey = tuple[int, ...]
+"""(epoch, index): a sample's random generator comes from both, so a sample differs every epoch; and, in a stage of
+progressive training, the side of its crop."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of progressive training: small crops in large batches before large crops in small ones.
+
+    Zamir et al. (Restormer, CVPR 2022, Section 4).
+
+    Attributes:
+        until: The last iteration of the stage.
+        gt_size: Side of the training crop in pixels.
+        batch_size_per_gpu: Samples of one process in one iteration.
+    """
+
+    until: int
+    gt_size: int
+    batch_size_per_gpu: int
 
 
 class PlainKeys:
@@ -41,33 +60,58 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
 
     Args:
         length: Samples of the data set.
-        batch_size: Samples of one process in one iteration.
+        batch_size: Samples of one process in one iteration, behind the last stage.
         seed: Seed of the order.
         rank: This process.
         world_size: Number of processes.
         start: Iterations already done.
+        stages: Of progressive training, in order.
     """
 
     def __init__(
-        self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, start: int = 0
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
+        stages: Sequence[Stage] = (),
     ) -> None:
         if length < 1 or batch_size < 1:
             raise ValueError(f"need at least one sample and a batch of one or more; got {length} and {batch_size}")
         self.length, self.batch_size, self.seed = length, batch_size, seed
-        self.rank, self.world_size, self.start = rank, world_size, start
+        self.rank, self.world_size, self.start, self.stages = rank, world_size, start, stages
+
+    def stage_of(self, iteration: int) -> Stage | None:
+        """The stage of an iteration, counted from 1; None behind the last one."""
+        return next((stage for stage in self.stages if iteration <= stage.until), None)
+
+    def samples_until(self, iteration: int) -> int:
+        """Samples that all processes together have read after so many iterations."""
+        samples, before = 0, 0
+        for stage in self.stages:
+            here = min(stage.until, iteration)
+            samples += max(0, here - before) * stage.batch_size_per_gpu
+            before = here
+        return (samples + (iteration - before) * self.batch_size) * self.world_size
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         epoch, order = -1, np.empty(0, np.int64)
-        position = (self.start * self.world_size + self.rank) * self.batch_size
+        iteration = self.start
         while True:
+            stage = self.stage_of(iteration + 1)
+            size = self.batch_size if stage is None else stage.batch_size_per_gpu
+            crop = () if stage is None else (stage.gt_size,)
+            position = self.samples_until(iteration) + self.rank * size
             batch: list[SampleKey] = []
-            for p in range(position, position + self.batch_size):
+            for p in range(position, position + size):
                 if p // self.length != epoch:
                     epoch = p // self.length
                     order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
-                batch.append((epoch, int(order[p % self.length])))
+                batch.append((epoch, int(order[p % self.length]), *crop))
             yield batch
-            position += self.world_size * self.batch_size
+            iteration += 1
 
 
 class Shard(Sampler[int]):

@@ -381,10 +381,12 @@ def _needs_of_training(values: dict[str, Any], model: Any) -> list[Problem]:
 def _check_together(values: dict[str, Any]) -> list[Problem]:
     """What does not go together for training, whatever the method."""
     problems = []
-    parts, batch = values["train"].get("accumulate", 1), values["datasets"]["train"].get("batch_size_per_gpu", 1)
-    if batch % parts:
-        even = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
-        problems.append(Problem(("train", "accumulate"), f"must divide batch_size_per_gpu, {batch}: {even}"))
+    parts, data = values["train"].get("accumulate", 1), values["datasets"]["train"]
+    for section in (*data.get("progressive", ()), {"batch_size_per_gpu": 1, **data}):
+        batch = section["batch_size_per_gpu"]
+        if batch % parts:
+            even = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
+            problems.append(Problem(("train", "accumulate"), f"must divide batch_size_per_gpu, {batch}: {even}"))
     best = (values.get("logger") or {}).get("keep_best")
     known = [*((values.get("val") or {}).get("metrics") or {}), *(["accuracy"] if values.get("network_dc") else [])]
     if best is not None and best not in known:

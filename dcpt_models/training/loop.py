@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,10 @@ class _Loop:
         self.run, self.model, self.logger, self.opt = run, model, run.logger, run.opt
         self.train_loader, self.val_loaders = train_loader, val_loaders
         self.total: int = self.opt["train"]["total_iter"]
-        self.batch: int = train_loader.batch_sampler.batch_size * run.world_size
+        self.samples: Callable[[int], int] = train_loader.batch_sampler.samples_until  # iterations -> samples read
         self.saved = run.start  # the last iteration with a checkpoint
         self.results: Results = {}
-        self.progress = Progress(run, model, self.total, self.batch)
+        self.progress = Progress(run, model, self.total, self.samples)
 
     def run_to_the_end(self) -> Results:
         """See `train`."""
@@ -95,7 +96,7 @@ class _Loop:
         with stop_on_signals() as self.stop:
             # A resumed run makes up for a validation that it was interrupted in.
             self._validate_if_due(run.start)
-            self.progress = Progress(run, model, self.total, self.batch)
+            self.progress = Progress(run, model, self.total, self.samples)
             with Batches(self.train_loader) as batches:
                 for iteration in range(run.start + 1, self.total + 1):
                     self._iterate(iteration, batches)
@@ -147,7 +148,7 @@ class _Loop:
         raise self.model.guard.diverged(skipped[-1], f"The weights before them are saved as iteration {iteration}.")
 
     def _epoch(self, iteration: int) -> int:
-        return iteration * self.batch // len(self.train_loader.dataset)
+        return self.samples(iteration) // len(self.train_loader.dataset)
 
     def _save(self, iteration: int, alone: bool = False) -> None:
         if not self.model.weights_are_finite():
@@ -207,8 +208,8 @@ class _Loop:
         dataset, accumulate = self.train_loader.dataset, self.model.updates.accumulate
         parts = f", in {accumulate} parts" if accumulate > 1 else ""
         self.logger.info(
-            f"{len(dataset)} training samples an epoch, {self.batch} an iteration ({self.run.world_size} processes"
-            f"{parts}), {self.total} iterations = {self.total * self.batch / len(dataset):.1f} epochs"
+            f"{len(dataset)} training samples an epoch, {self.samples(1)} an iteration ({self.run.world_size} processes"
+            f"{parts}), {self.total} iterations = {self.samples(self.total) / len(dataset):.1f} epochs"
         )
         if hasattr(dataset, "counts"):
             counts = dataset.counts()

@@ -6,7 +6,7 @@ import datetime
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,11 +25,11 @@ class Progress:
         run: The run.
         model: Its model.
         total: Iterations of the whole run.
-        batch: Samples of an iteration, on all processes.
+        samples: Iterations -> samples that all processes have read until then.
     """
 
-    def __init__(self, run: Run, model: DegradationModel, total: int, batch: int) -> None:
-        self.run, self.model, self.total, self.batch = run, model, total, batch
+    def __init__(self, run: Run, model: DegradationModel, total: int, samples: Callable[[int], int]) -> None:
+        self.run, self.model, self.total, self.samples = run, model, total, samples
         self.transfer = Transfer(model.device, model.memory_format)
         self.begun = self.since = time.perf_counter()
         self.waited = 0.0
@@ -54,6 +54,7 @@ class Progress:
         means = self.model.get_current_log()
         now = time.perf_counter()
         speed = (iteration - self.last) / (now - self.since)
+        samples = (self.samples(iteration) - self.samples(self.last)) / (now - self.since)
         left = (self.total - iteration) * (now - self.begun) / (iteration - self.run.start)
         wait = self.waited / (now - self.since)
         rates = self.model.get_current_learning_rate()
@@ -61,7 +62,7 @@ class Progress:
             **{f"losses/{name}" if name.startswith("l_") else f"train/{name}": v for name, v in means.items()},
             **{f"lr/net_{label}": rate for label, rate in zip(self.model.trained, rates, strict=True)},
             "speed/iterations_per_s": speed,
-            "speed/samples_per_s": speed * self.batch,
+            "speed/samples_per_s": samples,
             "speed/data_wait_share": wait,
             "memory/peak_gib": _peak_memory(self.model.device),
         }
@@ -71,7 +72,7 @@ class Progress:
         shown = " ".join(f"{name} {value:.4e}" for name, value in means.items() if not name.startswith("grad_norm"))
         self.run.logger.info(
             f"[{iteration}/{self.total}, eta {datetime.timedelta(seconds=int(left))}] {shown} "
-            f"lr {' '.join(f'{rate:.2e}' for rate in rates)} {speed:.2f} it/s, {speed * self.batch:.1f} samples/s, "
+            f"lr {' '.join(f'{rate:.2e}' for rate in rates)} {speed:.2f} it/s, {samples:.1f} samples/s, "
             f"data {wait:.0%}, memory {scalars['memory/peak_gib']:.2f} GiB"
         )
         self.since, self.waited, self.last = now, 0.0, iteration

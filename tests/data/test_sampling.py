@@ -8,7 +8,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from dcpt_data.datasets.sampling import Shard, ShuffledBatches
+from dcpt_data.datasets.sampling import Shard, ShuffledBatches, Stage
 
 
 def batches(count, *args, **kwargs):
@@ -92,3 +92,27 @@ def test_shards_cover_every_image_once(length, world_size):
     sizes = [len(list(shard)) for shard in shards]
     assert [len(shard) for shard in shards] == sizes
     assert max(sizes) - min(sizes) <= 1
+
+
+STAGES = (Stage(until=3, gt_size=16, batch_size_per_gpu=4), Stage(until=5, gt_size=24, batch_size_per_gpu=2))
+
+
+def test_stages_of_progressive_training_follow_each_other():
+    found = batches(8, 7, 1, 0, stages=STAGES)
+    assert [len(batch) for batch in found] == [4, 4, 4, 2, 2, 1, 1, 1]
+    assert [batch[0][2:] for batch in found] == [(16,)] * 3 + [(24,)] * 2 + [()] * 3
+    # The stream of samples is that of any other batches.
+    plain = [key for batch in batches(19, 7, 1, 0) for key in batch]
+    assert [key[:2] for batch in found for key in batch] == plain
+
+
+@pytest.mark.parametrize("start", range(8))
+def test_a_stream_in_stages_starts_anywhere_and_on_any_number_of_processes(start):
+    whole = list(islice(ShuffledBatches(7, 2, 0, stages=STAGES), 9))
+    assert list(islice(ShuffledBatches(7, 2, 0, start=start, stages=STAGES), 9 - start)) == whole[start:]
+    parts = [ShuffledBatches(7, 2, 0, rank, 2, start, STAGES) for rank in range(2)]
+    both = [[*a, *b] for a, b in islice(zip(*parts, strict=True), 3)]
+    doubled = [Stage(stage.until, stage.gt_size, 2 * stage.batch_size_per_gpu) for stage in STAGES]
+    one = ShuffledBatches(7, 4, 0, start=start, stages=doubled)
+    assert both == list(islice(one, 3))
+    assert parts[0].samples_until(start) == one.samples_until(start)

@@ -61,7 +61,7 @@ def test_the_time_left_is_right_after_a_resume_and_includes_what_is_due_in_betwe
         get_current_log=lambda: {"l_pix": 0.5},
         get_current_learning_rate=lambda: [1e-4],
     )
-    shown = progress.Progress(run, model, 1000, 8)
+    shown = progress.Progress(run, model, 1000, lambda iteration: 8 * iteration)
 
     class Slow:
         def __next__(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from small_runs import assert_same, completed, dcpt_options, launch, restoration
 from dcpt_arch.checkpoints.loading import CheckpointError
 from dcpt_data import DataError, build_train_loader, build_val_loaders
 from dcpt_models.errors import OptionError, Stopped
+from dcpt_models.methods.restoration_model import RestorationModel
 from dcpt_models.training.loop import train
 from dcpt_models.training.run import Run
 
@@ -396,3 +398,39 @@ def test_saved_images_of_equal_name_in_two_sets_are_both_kept(photographs: Path,
     saved = list((tmp_path / "run" / "visualization").rglob("*.png"))
     assert len(saved) == 5
     assert len({file.name for file in saved}) == 1
+
+
+def test_progressive_training_resumes_exactly(photographs: Path, tmp_path: Path) -> None:
+    options = restoration_options(photographs, tmp_path / "whole")
+    options["datasets"] = {"train": options["datasets"]["train"]}
+    options["datasets"]["train"].update(
+        gt_size=32,
+        batch_size_per_gpu=1,
+        progressive=[
+            {"until": 2, "gt_size": 16, "batch_size_per_gpu": 4},
+            {"until": 4, "gt_size": 24, "batch_size_per_gpu": 2},
+        ],
+    )
+    options["train"].update(total_iter=6)
+    options["logger"].update(save_checkpoint_freq=3)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        take = RestorationModel.feed_data
+        patch.setattr(
+            RestorationModel, "feed_data", lambda self, data: (seen.append(data["lq"].shape), take(self, data))
+        )
+        launch(write(options, tmp_path))
+    assert [(shape[0], shape[2]) for shape in seen] == [(4, 16)] * 2 + [(2, 24)] * 2 + [(1, 32)] * 2
+    shutil.copytree(tmp_path / "whole", tmp_path / "again")
+    for file in (tmp_path / "again").rglob("*6.*"):
+        file.unlink()
+    options["path"]["experiments_root"] = str(tmp_path / "again")
+    launch(write(options, tmp_path), "--auto_resume")
+    whole, again = (
+        torch.load(tmp_path / run / "models" / "net_g_6.pth", weights_only=True) for run in ("whole", "again")
+    )
+    for key in ("params", "params_ema"):
+        assert all(torch.equal(whole[key][name], again[key][name]) for name in whole[key])
+    options["datasets"]["train"]["progressive"].reverse()
+    with pytest.raises(DataError, match=r"the stages must end one after the other, not at \[4, 2\]"):
+        launch(write({**options, "name": "other", "path": {}}, tmp_path), root=tmp_path)

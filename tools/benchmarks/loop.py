@@ -99,7 +99,7 @@ def in_turns(folder: Path, extra: dict[str, Any], arguments: argparse.Namespace)
 
     class Loader:
         dataset = (None,)
-        batch_sampler = SimpleNamespace(batch_size=arguments.batch)
+        batch_sampler = SimpleNamespace(samples_until=lambda iteration: iteration * arguments.batch)
 
         def __iter__(self) -> Iterator[dict[str, Any]]:
             for turn in range(-WARMUP, rounds):
