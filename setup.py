@@ -21,8 +21,9 @@ setup(
     packages=find_packages(include=["dcpt_*"]),
     py_modules=["dcpt_common", "dcpt_compat"],
     package_data={
-        "dcpt_models": ["evaluation/published_tables/*.yml", "analysis/report/page.*", "weights/*"],
-        "dcpt_data": ["sources/sources.yml"],
+        "dcpt_arch": ["py.typed"],
+        "dcpt_models": ["py.typed", "evaluation/published_tables/*.yml", "analysis/report/page.*", "weights/*"],
+        "dcpt_data": ["py.typed", "sources/sources.yml"],
     },
     # basicsr 1.4.2 is a source distribution that does not build on 3.13; torch no longer ships for 3.9.
     python_requires=">=3.10,<3.13",
@@ -46,7 +47,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT, *STUDY],
-        "dev": ["ruff>=0.9", "mypy>=1.14"],
+        "dev": ["ruff>=0.9", "mypy>=1.14", "pre-commit>=3.5"],
         "wandb": ["wandb"],
         "export": EXPORT,
         "plots": PLOTS,
