@@ -1,9 +1,9 @@
 """Make LMDBs, from which training reads crops at the speed of memory; or check some.
 
-  python tools/prepare_lmdb.py --source Rain200L WED --root datasets
-  python tools/prepare_lmdb.py -opt options/dcpt_promptir_5d.yml
-  python tools/prepare_lmdb.py --gt clear --lq hazy --pairing prefix --degradation haze --out haze.lmdb
-  python tools/prepare_lmdb.py --verify datasets/lmdb/*.lmdb
+  dcpt lmdb --source Rain200L WED --root datasets
+  dcpt lmdb -opt options/dcpt_promptir_5d.yml
+  dcpt lmdb --gt clear --lq hazy --pairing prefix --degradation haze --out haze.lmdb
+  dcpt lmdb --verify datasets/lmdb/*.lmdb
 
 One that was interrupted or killed, or ran out of disk, is gone on with when the same command is given again.
 docs/LMDB.md tells what is in an LMDB, and what each form costs in disk and time.
@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -27,8 +28,7 @@ from dcpt_data.sources.published import expand
 from dcpt_data.stores.lmdb_format import FORMS
 from dcpt_models.options.command_line import datasets_of
 from dcpt_models.runtime.command import add_import, run_command
-
-ROOT = Path(__file__).resolve().parent.parent
+from dcpt_tools.places import ROOT, option_file
 
 
 def parse() -> argparse.Namespace:
@@ -72,7 +72,7 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     begun = time.time()
     if arguments.verify:
@@ -112,7 +112,7 @@ def plans_of(arguments: argparse.Namespace) -> list[Plan]:
     if arguments.source:
         sources = [(source.name, arguments.root or "datasets") for source in expand(arguments.source)]
     else:
-        read = sources_read(datasets_of(arguments.opt, ROOT))
+        read = sources_read(datasets_of(option_file(arguments.opt), ROOT))
         sources = list(dict.fromkeys((name, arguments.root or root) for name, root in read))
         if not sources:
             raise DataError(f"{arguments.opt}: reads no published data set; name folders of your own by --gt and --lq")
@@ -120,7 +120,7 @@ def plans_of(arguments: argparse.Namespace) -> list[Plan]:
 
 
 def verify(arguments: argparse.Namespace, begun: float) -> None:
-    checked = {}
+    checked: dict[str, dict[str, Any]] = {}
     for path in arguments.verify:
         with Progress(path) as progress:
             images, bad = verify_lmdb(path, arguments.workers, progress.report)
@@ -130,9 +130,9 @@ def verify(arguments: argparse.Namespace, begun: float) -> None:
     else:
         for path, entry in checked.items():
             print("\n  ".join([f"{path}: {len(entry['bad'])} of {entry['images']:,} images are bad", *entry["bad"]]))
-    bad = sum(len(entry["bad"]) for entry in checked.values())
-    if bad:
-        raise DataError(f"{bad} bad images; copy the LMDB again, or remove it and make it again")
+    count = sum(len(entry["bad"]) for entry in checked.values())
+    if count:
+        raise DataError(f"{count} bad images; copy the LMDB again, or remove it and make it again")
 
 
 class Progress:
@@ -171,5 +171,5 @@ def _usage(arguments: argparse.Namespace, plans: list[Plan]) -> str:
     return "io_backend: {type: lmdb}" if not arguments.gt else f"lmdb: {arguments.out}"
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

@@ -1,17 +1,18 @@
 """Bring published data sets from their unpacked archives into the folders that option files expect, and check them.
 
-  python tools/prepare_data.py list
-  python tools/prepare_data.py GoPro-train GoPro-test --from GOPRO_Large --root datasets
-  python tools/prepare_data.py check GoPro-train GoPro-test --root datasets
-  python tools/prepare_data.py check -opt options/finetune_promptir_5d.yml
+  dcpt prepare list
+  dcpt prepare GoPro-train GoPro-test --from GOPRO_Large --root datasets
+  dcpt prepare check GoPro-train GoPro-test --root datasets
+  dcpt prepare check -opt options/finetune_promptir_5d.yml
 
 `list` tells all data sets by name: what each is, where it is published, and what of it is there already. Names bring
 data sets to their place. `check` says what is wrong before anything is trained, and exits with 1 if something is. Each
-has a --help of its own, as in `python tools/prepare_data.py check --help`. docs/DATA.md goes through all of it.
+has a --help of its own, as in `dcpt prepare check --help`. docs/DATA.md goes through all of it.
 """
 
 import argparse
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -27,8 +28,8 @@ from dcpt_data.sources.published import Crops, Source, expand, known_groups, kno
 from dcpt_models.errors import OptionError
 from dcpt_models.options.command_line import datasets_of
 from dcpt_models.runtime.command import run_command
+from dcpt_tools.places import ROOT, option_file
 
-ROOT = Path(__file__).resolve().parent.parent
 SHOWN = 3  # messages of a kind; --json has all
 
 
@@ -41,7 +42,7 @@ def crops(text: str) -> Crops:
 
 def command_line(name: str, description: str) -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
-        prog=f"prepare_data.py {name}".rstrip(),
+        prog=f"{Path(sys.argv[0]).name} {name}".rstrip(),
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -50,15 +51,20 @@ def command_line(name: str, description: str) -> argparse.ArgumentParser:
     return result
 
 
+def examples(word: str) -> str:
+    """Those of the module's help that have this first word, typed as the command was."""
+    return "\n".join(line for line in str(__doc__).splitlines() if re.match(rf"  .* {word}\b", line))
+
+
 def parsers() -> dict[str, argparse.ArgumentParser]:
-    listing = command_line("list", "Tell all data sets by name.\n\n  python tools/prepare_data.py list --root datasets")
+    listing = command_line("list", f"Tell all data sets by name.\n\n{examples('list')}")
     listing.add_argument("--markdown", action="store_true", help="print the table of docs/DATA.md instead")
 
     checking = command_line(
         "check",
         "Tell what is wrong with data: missing folders, wrong counts, images without partner, unreadable ones,\n"
         "pairs of unequal sizes, pairs that come twice, and test photographs that are trained on.\n\n"
-        "  python tools/prepare_data.py check Rain200L Rain100L --root datasets",
+        f"{examples('check')}",
     )
     checking.add_argument("names", nargs="*", metavar="NAME", help="data sets to check, of those that `list` tells")
     checking.add_argument("-opt", metavar="FILE", help="check all that an option file reads; its datasets_root holds")
@@ -91,7 +97,7 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
     return {"list": listing, "check": checking, "": preparing}
 
 
-def main() -> None:
+def work() -> None:
     made = parsers()
     which = sys.argv[1] if sys.argv[1:2] in (["list"], ["check"]) else ""
     arguments = made[which].parse_args(sys.argv[2:] if which else sys.argv[1:])
@@ -171,11 +177,11 @@ def _unit(source: Source) -> str:
 
 def next_steps(made: list[Prepared], root: str) -> str:
     names = " ".join(one.source.name for one in made)
-    lines = ["", "Next: check the data,", f"  python tools/prepare_data.py check {names} --root {root}"]
+    lines = ["", "Next: check the data,", f"  dcpt prepare check {names} --root {root}"]
     lines.append(f"name them in an option file (with path: {{datasets_root: {root}}}),")
     lines += [f"  {key}: {{{line}}}" for key, line in map(option_line, made)]
     lines.append("and, to read them at the speed of memory, make LMDBs")
-    lines.append(f"  python tools/prepare_lmdb.py --source {names} --root {root}")
+    lines.append(f"  dcpt lmdb --source {names} --root {root}")
     return "\n".join(lines)
 
 
@@ -191,7 +197,7 @@ def judge(arguments: argparse.Namespace) -> None:
     if bool(arguments.names) == bool(arguments.opt):
         raise OptionError("give the names of data sets, or -opt and an option file")
     if arguments.opt:
-        findings = sets_of_options(datasets_of(arguments.opt, ROOT))
+        findings = sets_of_options(datasets_of(option_file(arguments.opt), ROOT))
     else:
         findings = sets_of_sources(expand(arguments.names), arguments.root)
     begun = time.time()
@@ -251,5 +257,5 @@ def summary(findings: list[Finding], quick: bool) -> str:
     return "Leakage was not looked for: that takes training sets and test sets in one call."
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

@@ -1,6 +1,6 @@
 """Turn a folder of clean photographs into paired data, in the folders that the option files expect.
 
-  python tools/synthesize.py --gt photographs --setting 5d --out datasets
+  dcpt synthesize --gt photographs --setting 5d --out datasets
 
 Photographs are split into training and test ones by seed. Each training set (or test set) of the setting is made from
 all training (or test) photographs, so it is a stand-in that has the published data set's layout, not its content.
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main() -> None:
+def work() -> None:
     arguments = parser().parse_args()
     begun = time.time()
     plans = plan(arguments.gt, arguments.setting, arguments.seed, arguments.test_share, arguments.test_gt)
@@ -69,5 +69,5 @@ def main() -> None:
         print(f"{name:{width}} {entry['degradation']:15} {entry['images']:5} images  {entry['folder']}{note}")
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

@@ -1,6 +1,6 @@
 """Write a trained network for other programs, and compare what was written with the network.
 
-  python tools/export.py experiments/finetune_promptir_5d/models/net_g_latest.pth --format onnx
+  dcpt export experiments/finetune_promptir_5d/models/net_g_latest.pth --format onnx
 
 Formats: safetensors and pth hold weights, in our layout or (--layout original) under the names of the original project;
 torch is a program of torch.export (.pt2); onnx takes any batch, height and width. No option file is needed.
@@ -8,7 +8,6 @@ torch is a program of torch.export (.pt2); onnx takes any batch, height and widt
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from dcpt_arch.checkpoints.export import ENDINGS, TOLERANCE, ExportError, export_network
@@ -39,7 +38,7 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     out = arguments.out
     content = read_checkpoint(arguments.checkpoint)
@@ -68,5 +67,5 @@ def main() -> None:
     )
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, ExportError))
+def main() -> int:
+    return run_command(work, ExportError)

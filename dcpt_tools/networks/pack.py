@@ -1,16 +1,15 @@
 """Store the networks of a run as small as possible: one that restores, and the classifier that was trained with it.
 
-  python tools/pack.py experiments/package_finetune --out my_networks
+  dcpt pack experiments/package_finetune --out my_networks
 
 Written are network.safetensors and classifier.safetensors, in float16, and options.yml, which has what is needed to
 build them and nothing of the machine. The networks that come with the package are made so (--out dcpt_models/weights).
-Use them by tools/restore.py --weights network.safetensors, and by tools/diagnose.py --classifier
+Use them by `dcpt restore` --weights network.safetensors, and by `dcpt diagnose` --classifier
 classifier.safetensors --weights network.safetensors -opt options.yml.
 """
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
@@ -28,7 +27,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     package = pack(arguments.run, arguments.out, arguments.overwrite)
     files = {str(file): file.stat().st_size for file in package}
@@ -41,5 +40,5 @@ def main() -> None:
     print(f"Rounding to float16 changes a pixel by {difference:.2g} of 255 at most")
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main))
+def main() -> int:
+    return run_command(work)

@@ -1,8 +1,8 @@
 """Degrade a photograph, or draw all degradations of it on one labelled sheet.
 
-  python tools/degrade.py photo.jpg --name haze --seed 3 --parameters beta=1.2 --out hazy.png
-  python tools/degrade.py photo.jpg --name low_light+rain --parameters rain.density=[0.1,0.2] --out dark_and_wet.png
-  python tools/degrade.py --sheet degradations.jpg
+  dcpt degrade photo.jpg --name haze --seed 3 --parameters beta=1.2 --out hazy.png
+  dcpt degrade photo.jpg --name low_light+rain --parameters rain.density=[0.1,0.2] --out dark_and_wet.png
+  dcpt degrade --sheet degradations.jpg
 
 docs/DEGRADATIONS.md lists names and parameters. A value is a number, [low,high] to draw between, or three choices and
 more. The sheet is of the given photograph, or of one that scikit-image installs.
@@ -10,7 +10,6 @@ more. The sheet is of the given photograph, or of one that scikit-image installs
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     out = arguments.sheet or arguments.out
     values = parameters(arguments.name, arguments.parameters) if arguments.name else {}
@@ -117,5 +116,5 @@ def main() -> None:
         print(f"{out}: {', '.join(names)}")
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

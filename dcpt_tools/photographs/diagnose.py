@@ -1,8 +1,8 @@
 """Tell which degradation photographs have, and where, by a pre-trained backbone and its classifier.
 
-  python tools/diagnose.py photo.jpg --maps maps
-  python tools/diagnose.py photo.jpg --classifier experiments/dcpt_promptir_5d/models/net_dc_latest.pth
-  python tools/diagnose.py --calibrate --classifier experiments/dcpt_promptir_5d/models/net_dc_latest.pth
+  dcpt diagnose photo.jpg --maps maps
+  dcpt diagnose photo.jpg --classifier experiments/dcpt_promptir_5d/models/net_dc_latest.pth
+  dcpt diagnose --calibrate --classifier experiments/dcpt_promptir_5d/models/net_dc_latest.pth
 
 Without --classifier it is the networks that come with the package (dcpt_models/weights/README.md). Of one's own, the
 third command comes first: on the validation sets of the run's option file it finds how far the classifier's confidence
@@ -38,11 +38,10 @@ from dcpt_models.inference.packaged import default_package
 from dcpt_models.inference.pipeline import overlapped
 from dcpt_models.inference.restorer import choose_device
 from dcpt_models.methods.labels import multi_hot
-from dcpt_models.options.command_line import datasets_of, resolve
+from dcpt_models.options.command_line import datasets_of
 from dcpt_models.runtime.command import add_import, run_command
 from dcpt_models.runtime.logs import start_logger
-
-ROOT = Path(__file__).resolve().parent.parent
+from dcpt_tools.places import ROOT, option_file
 
 
 def share(text: str) -> float:
@@ -87,9 +86,9 @@ def as_stored(image: torch.Tensor) -> torch.Tensor:
     return (image.clamp(0, 1) * 255).round() / 255
 
 
-def fit(diagnoser: Diagnoser, option_file: str, arguments: argparse.Namespace) -> None:
+def fit(diagnoser: Diagnoser, options: str, arguments: argparse.Namespace) -> None:
     """Calibrate on the validation sets of an option file, and on their clean images."""
-    datasets = {key: opt for key, opt in datasets_of(option_file, ROOT).items() if key.split("_")[0] != "train"}
+    datasets = {key: opt for key, opt in datasets_of(options, ROOT).items() if key.split("_")[0] != "train"}
     check_folders(datasets)
     loaders = build_val_loaders(datasets)
     logits, labels = [], []
@@ -197,13 +196,13 @@ def diagnose(diagnoser: Diagnoser, arguments: argparse.Namespace) -> None:
         raise DataError(list_failures(failures, len(jobs)))
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     device = choose_device(arguments.device)
     start_logger(None)
     if arguments.classifier:
-        option_file = Path(resolve(arguments.opt, ROOT)) if arguments.opt else option_file_of(arguments.classifier)
-        files = (arguments.classifier, arguments.weights, option_file)
+        options = Path(option_file(arguments.opt)) if arguments.opt else option_file_of(arguments.classifier)
+        files = (arguments.classifier, arguments.weights, options)
     else:
         package = default_package()
         files = (package.classifier, package.network, package.options)
@@ -214,5 +213,5 @@ def main() -> None:
         diagnose(diagnoser, arguments)
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

@@ -1,7 +1,7 @@
 """Restore photographs: files, folders with all that is in them, or patterns, of any size.
 
-  python tools/restore.py photo.jpg
-  python tools/restore.py photo.jpg --weights experiments/finetune_promptir_5d/models/net_g_latest.pth
+  dcpt restore photo.jpg
+  dcpt restore photo.jpg --weights experiments/finetune_promptir_5d/models/net_g_latest.pth
 
 Results go to --out (default: restored) under the same names and paths, 8 or 16 bits, gray or colour, with their alpha
 channel, colour profile and EXIF. What is there already is kept, unless --overwrite is given. Large photographs are
@@ -105,7 +105,7 @@ def restore_all(jobs: list[Job], restorer: Restorer) -> list[dict[str, Any]]:
     return list(records.values())
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     device = choose_device(arguments.device)
     weights = arguments.weights or default_package().network
@@ -151,5 +151,5 @@ def main() -> None:
         raise RestoreError(list_failures(errors, len(jobs)))
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError, RestoreError))
+def main() -> int:
+    return run_command(work, DataError, RestoreError)

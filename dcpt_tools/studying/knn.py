@@ -1,8 +1,8 @@
 """Ask the nearest neighbours of features for the degradation, as the paper does before and after training.
 
-  python tools/knn.py --weights experiments/dcpt_promptir_5d/models/net_g_latest.pth
-  python tools/knn.py --network Restormer --gt photographs --degradations gaussian_blur noise jpeg low_light
-  python tools/knn.py --run experiments/dcpt_promptir_5d -opt options/test_promptir_5d.yml --figure curve.pdf
+  dcpt knn --weights experiments/dcpt_promptir_5d/models/net_g_latest.pth
+  dcpt knn --network Restormer --gt photographs --degradations gaussian_blur noise jpeg low_light
+  dcpt knn --run experiments/dcpt_promptir_5d -opt options/test_promptir_5d.yml --figure curve.pdf
 
 Each network stands beside random ones of its kind and beside raw pixels, without which its figure says nothing.
 docs/STUDYING.md tells what is measured how.
@@ -10,7 +10,6 @@ docs/STUDYING.md tells what is measured how.
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
@@ -39,12 +38,11 @@ from dcpt_models.analysis.features.training_curve import (
 from dcpt_models.analysis.run_records import run_checkpoints, validated
 from dcpt_models.inference.restorer import choose_device
 from dcpt_models.runtime.command import run_command
-
-ROOT = Path(__file__).resolve().parent.parent
+from dcpt_tools.places import ROOT, option_file
 
 
 def parse() -> argparse.Namespace:
-    parser = study_parser(__doc__)
+    parser = study_parser(str(__doc__))
     parser.add_argument("--states", type=whole(1), default=100, metavar="N", help="random splits (default: 100)")
     parser.add_argument(
         "--neighbours", type=whole(1), default=NEIGHBOURS, metavar="K", help=f"that decide (default: {NEIGHBOURS})"
@@ -77,9 +75,10 @@ def tuned(text: str) -> tuple[int, Path]:
     return int(number), Path(run)
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     check_study(arguments.figure)
+    arguments.opt = arguments.opt and option_file(arguments.opt)
     options = options_of(arguments, ROOT)
     after, device, settings = dict(arguments.tuned), choose_device(arguments.device), settings_of(arguments)
     if arguments.run:
@@ -98,7 +97,8 @@ def main() -> None:
     points: list[Point] = []
     if arguments.run:
         of_run = validated(arguments.run)
-        points = [Point(one, of_run.get(one.iteration, {}), psnr.get(one.iteration)) for one in findings[1:]]
+        at = [(one, one.iteration or 0) for one in findings[1:]]
+        points = [Point(one, of_run.get(iteration, {}), psnr.get(iteration)) for one, iteration in at]
     if arguments.figure:
         draw_curve(findings[0], points, 1 / len(crops.counts), arguments.figure)
     about = conditions(source.about, crops.counts, arguments.images, arguments.crop, settings)
@@ -112,5 +112,5 @@ def main() -> None:
         print(f"* the paper: {published_curve()}")
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

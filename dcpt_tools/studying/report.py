@@ -1,7 +1,7 @@
 """Make a report of a run, or of all runs in a folder: one HTML file that needs nothing else.
 
-  python tools/report.py experiments/dcpt_nafnet_5d
-  python tools/report.py demo --out demo.html
+  dcpt report experiments/dcpt_nafnet_5d
+  dcpt report demo --out demo.html
 
 It has the options, the curves, the last validation beside the published table, and, from the newest checkpoint and the
 validation sets of the options: the classifier's confusion matrix, t-SNE of the features, and restored examples with a
@@ -31,8 +31,8 @@ from dcpt_models.errors import OptionError
 from dcpt_models.evaluation.testing import source_version
 from dcpt_models.runtime.command import add_import, run_command
 from dcpt_models.runtime.logs import start_logger
+from dcpt_tools.places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 # What keeps a part of a report from being made, and is said in its place.
 GONE = (CheckpointError, DataError, OptionError)
 
@@ -113,7 +113,7 @@ def report_of(run: Path, arguments: argparse.Namespace) -> RunReport:
             report.note(section, f"Cannot be made any more: {error}")
         return report
     if made := stand_ins(opt["datasets"]):
-        report.note(TABLE, f"Compares with no paper: {', '.join(made)} are stand-ins made by tools/synthesize.py")
+        report.note(TABLE, f"Compares with no paper: {', '.join(made)} are stand-ins made by `dcpt synthesize`")
     try:
         if arguments.points:
             add_features(report, opt, run, arguments)
@@ -127,7 +127,7 @@ def report_of(run: Path, arguments: argparse.Namespace) -> RunReport:
     return report
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     out = arguments.out or arguments.run / "report.html"
     if out.is_dir():
@@ -136,7 +136,7 @@ def main() -> None:
     runs = find_runs(arguments.run)
     start_logger(None).setLevel("WARNING")
     reports = [report_of(run, arguments) for run in runs]
-    about = f"Made by tools/report.py of {source_version()}."
+    about = f"Made by `dcpt report` of {source_version()}."
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page(f"Report: {arguments.run.absolute().name}", reports, about), encoding="utf-8")
     notes = {report.name: report.notes for report in reports}
@@ -149,5 +149,5 @@ def main() -> None:
             print("\n".join(f"{name}: {section}: {text}" for text in texts), file=sys.stderr)
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

@@ -1,10 +1,10 @@
 """Compare ways of training over several seeds: train, test and study them all, and write one page about it.
 
-  python tools/study.py options/mini/study_cpu.yml --jobs 2
+  dcpt study options/mini/study_cpu.yml --jobs 2
 
 A study file names the arms of the comparison, the runs of each, and the test; dcpt_models/analysis/study/arms.py says
-what it may say. Every run is basicsr/train.py with an option file; those that arms have in common are trained once. The
-test images are looked at by tools/test.py once all arms of a seed are trained. To --out (default:
+what it may say. Every run is `dcpt train` with an option file; those that arms have in common are trained once. The
+test images are looked at by `dcpt test` once all arms of a seed are trained. To --out (default:
 experiments/studies/NAME) are written: the runs, ARM/seed_S/RUN, with a log beside each; page.md with its figures;
 results.json. Ctrl-C saves what runs; the same command goes on from there.
 """
@@ -30,8 +30,9 @@ from dcpt_models.errors import OptionError
 from dcpt_models.options.command_line import resolve
 from dcpt_models.runtime.command import run_command
 from dcpt_models.runtime.folder_lock import FolderLock
+from dcpt_tools.option_folder import HOME
+from dcpt_tools.places import ROOT, option_file
 
-ROOT = Path(__file__).resolve().parent.parent
 FOLDER, PARTS = "photographs", "photographs.json"
 
 
@@ -86,7 +87,7 @@ def part(given: PhotographOptions, out: Path) -> None:
 
 
 def source(folder: str) -> Path:
-    """A folder of photographs, looked for in the current folder, then in the repository."""
+    """A folder of photographs, looked for in the current folder, then as option files' paths are."""
     found = Path(resolve(folder, ROOT))
     if not found.is_dir():
         raise DataError(f"{found}: no such folder of photographs; name yours: --force_yml photographs:folder=FOLDER")
@@ -96,21 +97,21 @@ def source(folder: str) -> Path:
 def show(jobs: list[Job], out: Path, as_json: bool) -> None:
     """Print what would be run."""
     if as_json:
-        keys = ("name", "script", "arguments", "after")
+        keys = ("name", "command", "arguments", "after")
         planned = [{key: getattr(job, key) for key in keys} | {"done": job.is_done(out)} for job in jobs]
         print(json.dumps({"out": str(out), "jobs": planned}))
         return
     print(f"In {out}:")
     for job in jobs:
-        print(f"{'done' if job.is_done(out) else 'todo'}  python {job.script} {shlex.join(job.arguments)}")
+        print(f"{'done' if job.is_done(out) else 'todo'}  dcpt {job.command} {shlex.join(job.arguments)}")
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
-    study = read_study(Path(resolve(arguments.study, ROOT)), arguments.force_yml)
+    study = read_study(Path(option_file(arguments.study)), arguments.force_yml)
     out = (arguments.out or ROOT / "experiments" / "studies" / study.name).absolute()
-    last = plan_runs(study, ROOT)
-    jobs = study_jobs(study, last, ROOT)
+    last = plan_runs(study, HOME)
+    jobs = study_jobs(study, last, HOME)
     settle(jobs, out, change=not arguments.dry_run)
     if arguments.dry_run:
         show(jobs, out, arguments.json)
@@ -121,7 +122,7 @@ def main() -> None:
     try:
         if study.photographs:
             part(study.photographs, out)
-        run_jobs(jobs, out, starter(ROOT, study.threads), arguments.jobs, say)
+        run_jobs(jobs, out, starter([sys.executable, "-m", "dcpt_tools"], study.threads), arguments.jobs, say)
         page, record = write_page(study, collect(study, last, out), out, command(arguments))
     finally:
         lock.close()
@@ -132,8 +133,8 @@ def main() -> None:
 def command(arguments: argparse.Namespace) -> str:
     """What the page says that it was made by: no more of the command line than what the outcome depends on."""
     force = f" --force_yml {shlex.join(arguments.force_yml)}" if arguments.force_yml else ""
-    return f"python tools/study.py {arguments.study}{force}"
+    return f"dcpt study {arguments.study}{force}"
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

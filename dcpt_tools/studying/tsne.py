@@ -1,14 +1,13 @@
 """Draw how a network's features lie together: t-SNE, a point for each image, coloured by its degradation.
 
-  python tools/tsne.py --weights experiments/dcpt_promptir_5d/models/net_g_latest.pth --figure tsne.pdf
+  dcpt tsne --weights experiments/dcpt_promptir_5d/models/net_g_latest.pth --figure tsne.pdf
 
 A random network of the same kind, and raw pixels, are drawn beside it. Images and features are chosen as in
-tools/knn.py; docs/STUDYING.md tells how.
+`dcpt knn`; docs/STUDYING.md tells how.
 """
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
@@ -28,20 +27,20 @@ from dcpt_models.analysis.features.tsne import PERPLEXITY, draw_embeddings, embe
 from dcpt_models.errors import OptionError
 from dcpt_models.inference.restorer import choose_device
 from dcpt_models.runtime.command import run_command
-
-ROOT = Path(__file__).resolve().parent.parent
+from dcpt_tools.places import ROOT, option_file
 
 
 def parse() -> argparse.Namespace:
-    parser = study_parser(__doc__)
+    parser = study_parser(str(__doc__))
     parser.add_argument("--figure", type=Path, required=True, metavar="FILE", help="ends with .png, .svg or .pdf")
     parser.add_argument("--perplexity", type=float, default=PERPLEXITY, help=f"default: {PERPLEXITY:g}")
     return parser.parse_args()
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     check_study(arguments.figure)
+    arguments.opt = arguments.opt and option_file(arguments.opt)
     options = options_of(arguments, ROOT)
     subjects, device, settings = (
         subjects_of(arguments, options),
@@ -69,5 +68,5 @@ def main() -> None:
         print("\n".join([f"{arguments.figure}: t-SNE", *(f"* {key}: {value}" for key, value in about.items())]))
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

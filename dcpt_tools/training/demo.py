@@ -1,10 +1,10 @@
 """See DCPT work, without data and without a GPU: pre-train, fine-tune and compare, in about nine minutes on two cores.
 
-  python tools/demo.py
+  dcpt demo
 
 A small NAFNet is pre-trained with DCPT on five degradations (haze, rain, noise, motion blur, low light), synthesised
 from the photographs that scikit-image installs, and fine-tuned to remove them; the test photographs are others. It uses
-the launcher, models and data sets of the real job, with options/demo_dcpt.yml and options/demo_finetune.yml.
+the commands, models and data sets of the real job, with options/demo_dcpt.yml and options/demo_finetune.yml.
 
 Written to --out (default: demo): photographs/, the two runs dcpt/ and finetune/ with their logs and checkpoints,
 comparison.png (input | restored | ground truth, a row for each degradation), table.md and results.json; with
@@ -33,8 +33,8 @@ from dcpt_models.errors import OptionError
 from dcpt_models.evaluation.table import Method, Table
 from dcpt_models.options.files import read_options
 from dcpt_models.runtime.command import DONE, INTERRUPTED, run_command
+from dcpt_tools.option_folder import OPTIONS
 
-ROOT = Path(__file__).resolve().parent.parent
 # In pixels. Photographs are reduced, so that a training crop shows much of one. Test photographs are cut for the
 # classifier, so that two of them give it enough samples.
 LARGEST, TEST_TILE = 320, 128
@@ -52,8 +52,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def train(option_file: str, out: Path, force: list[str]) -> Path:
-    """Run the launcher as a user would, its log with the time left on standard error; returns the run's folder."""
-    command = [sys.executable, str(ROOT / "basicsr" / "train.py"), "-opt", str(ROOT / "options" / option_file)]
+    """Train as a user would, its log with the time left on standard error; returns the run's folder."""
+    command = [sys.executable, "-m", "dcpt_tools", "train", "-opt", str(OPTIONS / option_file)]
     code = None
     with subprocess.Popen([*command, "--force_yml", *force], cwd=out, stdout=sys.stderr) as process:
         while code is None:
@@ -64,7 +64,7 @@ def train(option_file: str, out: Path, force: list[str]) -> Path:
         raise KeyboardInterrupt
     if code != DONE:
         raise OSError(f"options/{option_file} ended with exit code {code}; see above")
-    return out / str(read_options(ROOT / "options" / option_file).values["path"]["experiments_root"])
+    return out / str(read_options(OPTIONS / option_file).values["path"]["experiments_root"])
 
 
 def validations(run: Path) -> list[dict]:
@@ -85,7 +85,7 @@ def comparison(out: Path) -> Path:
     """Draw input, restored image and ground truth of the first test photograph under every degradation."""
     network = load_network(out / "finetune" / "models" / "net_g_latest.pth")
     rows = []
-    for key, section in read_options(ROOT / "options" / "demo_finetune.yml").values["datasets"].items():
+    for key, section in read_options(OPTIONS / "demo_finetune.yml").values["datasets"].items():
         if key.startswith("val"):
             root = str(out / section["dataroot_gt"])
             sample = DegradationDataset({**section, "phase": "test", "dataroot_gt": root})[0]
@@ -103,11 +103,11 @@ def report(out: Path) -> str | None:
     if not all(importlib.util.find_spec(name) for name in ("sklearn", "matplotlib")):
         return None
     print("Making the report", file=sys.stderr)
-    subprocess.run([sys.executable, str(ROOT / "tools" / "report.py"), str(out)], check=True, stdout=sys.stderr)
+    subprocess.run([sys.executable, "-m", "dcpt_tools", "report", str(out)], check=True, stdout=sys.stderr)
     return str(out / "report.html")
 
 
-def main() -> None:
+def work() -> None:
     arguments = parser().parse_args()
     out = arguments.out.absolute()
     if out.exists() and any(out.iterdir()):
@@ -140,9 +140,9 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(record))
     else:
-        hint = 'pip install -e ".[study]" && python tools/report.py ' + str(arguments.out)
+        hint = 'pip install -e ".[study]" && dcpt report ' + str(arguments.out)
         print(f"\n{table}\n\n{sentence}\nPictures: {record['pictures']}\nReport: {record['report'] or hint}")
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)

@@ -1,7 +1,7 @@
 """Test models on the sets of option files, and print their tables beside the paper's.
 
-  python tools/test.py -opt options/test_promptir_5d.yml
-  python tools/test.py -opt options/test_promptir_5d.yml --weights scratch.pth dcpt.pth --chart chart.svg
+  dcpt test -opt options/test_promptir_5d.yml
+  dcpt test -opt options/test_promptir_5d.yml --weights scratch.pth dcpt.pth --chart chart.svg
 
 A cell reads `ours (paper)`; docs/EVALUATION.md tells what is measured how. To results/NAME are written: table.md,
 table.csv, table.tex, results.json, and per_image.csv. An interrupted evaluation goes on where it was, by the same
@@ -25,18 +25,17 @@ from dcpt_models.evaluation.published import read_published
 from dcpt_models.evaluation.testing import evaluate, sha256, start_test, weight_files
 from dcpt_models.options.command_line import argument_parser, load_options
 from dcpt_models.runtime.command import run_command
-
-ROOT = Path(__file__).resolve().parent.parent
+from dcpt_tools.places import ROOT, named_first, option_file
 
 
 def parse() -> argparse.Namespace:
-    parser = argument_parser(__doc__, several=True)
+    parser = argument_parser(str(__doc__), several=True)
     parser.add_argument("--weights", nargs="+", default=[], type=Path, metavar="FILE", help="test these checkpoints")
     parser.add_argument("--out", type=Path, help="folder of the tables (default: results of the first option file)")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a radar chart and bars as .png or .svg")
     parser.add_argument("--again", action="store_true", help="measure anew what was measured before")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
-    return parser.parse_args()
+    return parser.parse_args(named_first(sys.argv[1:]))
 
 
 def plan(arguments: argparse.Namespace) -> list[Evaluation]:
@@ -46,7 +45,7 @@ def plan(arguments: argparse.Namespace) -> list[Evaluation]:
         for weights in arguments.weights or [None]:
             force = [] if weights is None else [f"path:pretrain_network_g={json.dumps(str(weights))}"]
             opt = load_options(
-                file,
+                option_file(file),
                 ROOT,
                 is_train=False,
                 force=[*arguments.force_yml, *force],
@@ -64,7 +63,7 @@ def plan(arguments: argparse.Namespace) -> list[Evaluation]:
                 home = one.folder / f"{resolved.stem}-{sha256(resolved)[:8]}"
                 opt["path"].update(results_root=str(home), visualization=str(home / "visualization"))
             evaluations.append(one)
-    for taken in ([one.label for one in evaluations], [one.folder for one in evaluations]):
+    for taken in ([one.label for one in evaluations], [str(one.folder) for one in evaluations]):
         if twice := [item for item in taken if taken.count(item) > 1]:
             raise OptionError(f"two tests would share {twice[0]}; give them different names and path:results_root")
     return evaluations
@@ -82,8 +81,9 @@ def run(one: Evaluation, again: bool) -> None:
     start_test(one.opt)
     loaders = build_val_loaders(one.opt["datasets"], one.opt["rank"], one.opt["world_size"])
     for loader in loaders:
-        section: dict[str, Any] = loader.dataset.opt
-        name, have = section["name"], len(loader.dataset)
+        dataset: Any = loader.dataset
+        section: dict[str, Any] = dataset.opt
+        name, have = section["name"], len(dataset)
         one.counts[name] = have
         if not section.get("source"):
             one.own.append(name)
@@ -92,7 +92,7 @@ def run(one: Evaluation, again: bool) -> None:
     one.results = evaluate(one.opt, loaders, again)
 
 
-def main() -> None:
+def work() -> None:
     arguments = parse()
     if arguments.chart:
         check_chart(arguments.chart)
@@ -107,5 +107,5 @@ def main() -> None:
     print(json.dumps(record) if arguments.json else text)
 
 
-if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+def main() -> int:
+    return run_command(work, DataError)
