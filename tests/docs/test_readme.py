@@ -10,6 +10,8 @@ import torch
 import yaml
 
 from dcpt_arch import NAFNet
+from dcpt_tools.commands import COMMANDS
+from dcpt_tools.training.options import option_files
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,11 +65,25 @@ def test_the_example_message_is_what_is_said() -> None:
     assert said.split(": ", 1)[1] in str(caught.value)
 
 
-def test_commands_and_linked_files_exist() -> None:
-    scripts = set(re.findall(r"(?:python|torchrun \S+) ((?:basicsr|tools)/\w+\.py)", TEXT))
-    files = scripts | set(re.findall(r"-opt (options/[\w/]+\.yml)", TEXT)) | set(re.findall(r"\]\(([\w/.]+)\)", TEXT))
-    assert {"basicsr/train.py", "tools/demo.py", "tools/test.py", "tools/synthesize.py", "docs/method.svg"} <= files
+def test_linked_files_exist() -> None:
+    files = set(re.findall(r"\]\(([\w/.]+)\)", TEXT))
+    assert {"docs/method.svg", "docs/OPTIONS.md", "docs/NETWORKS.md", "CONTRIBUTING.md"} <= files
     assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("text", [TEXT, OPTIONS, NETWORKS], ids=["README", "OPTIONS", "NETWORKS"])
+def test_commands_and_option_files_exist(text: str) -> None:
+    typed = re.findall(r"(?m)(?:^ +(?:.* && )?|`)(?:dcpt|torchrun \S+ -m dcpt_tools) ([a-z]\w*)([^`\n]*)", text)
+    assert typed
+    assert {name for name, _ in typed} <= set(COMMANDS)
+    for name, words in typed:
+        if name in ("train", "test") and words:
+            assert option_files()[words.split()[0]].is_file()
+
+
+def test_what_readme_shows_is_what_there_is_to_see() -> None:
+    typed = set(re.findall(r"(?m)^ +(?:.* && )?dcpt (\w+)", TEXT))
+    assert {"demo", "restore", "diagnose", "prepare", "synthesize", "train", "test"} == typed
 
 
 @pytest.mark.parametrize("page", ["OPTIONS.md", "NETWORKS.md"])
