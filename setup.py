@@ -61,6 +61,7 @@ setup(
         "pyyaml>=6.0",
         "tifffile>=2023.8",
         "tqdm>=4.65",
+        "jinja2>=3.1",
     ],
     extras_require={
         "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT, *STUDY],
