@@ -1,10 +1,24 @@
 """Installation of the distribution ``dcpt``; settings of the tools stand in pyproject.toml."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
+
+
+class BuildWithOptions(build_py):
+    """Puts the option files into the package of commands, where they are found without a checkout."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:  # which finds them in the checkout
+            target = Path(self.build_lib) / "dcpt_tools" / "options"
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(HERE / "options", target)
+
 
 # torch.onnx builds graphs with onnxscript; onnxruntime runs what was written, to compare it.
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"]
@@ -21,9 +35,13 @@ setup(
     packages=find_packages(include=["dcpt_*"]),
     py_modules=["dcpt_common", "dcpt_compat"],
     package_data={
-        "dcpt_models": ["evaluation/published_tables/*.yml", "analysis/report/page.*", "weights/*"],
-        "dcpt_data": ["sources/sources.yml"],
+        "dcpt_arch": ["py.typed"],
+        "dcpt_models": ["py.typed", "evaluation/published_tables/*.yml", "analysis/report/page.*", "weights/*"],
+        "dcpt_tools": ["py.typed"],
+        "dcpt_data": ["py.typed", "sources/sources.yml"],
     },
+    cmdclass={"build_py": BuildWithOptions},
+    entry_points={"console_scripts": ["dcpt = dcpt_tools.commands:main"]},
     # basicsr 1.4.2 is a source distribution that does not build on 3.13; torch no longer ships for 3.9.
     python_requires=">=3.10,<3.13",
     install_requires=[
@@ -43,10 +61,11 @@ setup(
         "pyyaml>=6.0",
         "tifffile>=2023.8",
         "tqdm>=4.65",
+        "jinja2>=3.1",
     ],
     extras_require={
         "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT, *STUDY],
-        "dev": ["ruff>=0.9", "mypy>=1.14"],
+        "dev": ["ruff>=0.9", "mypy>=1.14", "pre-commit>=3.5"],
         "wandb": ["wandb"],
         "export": EXPORT,
         "plots": PLOTS,

@@ -1,32 +1,6 @@
-"""Train a model from an option file.
+"""`dcpt train` as a script of the repository; see dcpt_tools/training/train.py."""
 
-  python basicsr/train.py -opt options/dcpt_promptir_5d.yml
-  torchrun --nproc_per_node=4 basicsr/train.py -opt options/dcpt_promptir_5d.yml --launcher pytorch
-
-Everything of a run lies in experiments/NAME. Ctrl-C saves the state; --auto_resume goes on from it.
-"""
-
-import sys
-from pathlib import Path
-
-import dcpt_arch  # noqa: F401 - registers networks
-import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
-from dcpt_data import DataError, build_train_loader, build_val_loaders, check_folders
-from dcpt_models.options.command_line import argument_parser, given_options
-from dcpt_models.runtime.command import run_command
-from dcpt_models.training.loop import train
-from dcpt_models.training.run import Run
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def main() -> None:
-    opt = given_options(argument_parser(__doc__).parse_args(), ROOT, is_train=True)
-    check_folders(opt["datasets"], opt.get("degradations"))
-    with Run(opt) as run:
-        train_loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start)
-        train(run, train_loader, build_val_loaders(opt["datasets"], run.rank, run.world_size))
-
+from dcpt_tools.commands import launch
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, DataError))
+    launch("training.train", "basicsr/train.py")

@@ -13,6 +13,7 @@ PACKAGES = {
     "dcpt_arch": {"dcpt_common", "dcpt_compat"},
     "dcpt_data": {"dcpt_common", "dcpt_compat"},
     "dcpt_models": {"dcpt_common", "dcpt_compat", "dcpt_arch"},
+    "dcpt_tools": {"dcpt_common", "dcpt_compat", "dcpt_arch", "dcpt_data", "dcpt_models"},
 }
 # From the lowest floor to the highest; a room imports lower floors alone, never its neighbours.
 FLOORS = {
@@ -26,6 +27,13 @@ FLOORS = {
         "methods inference",
         "evaluation",
         "training analysis",
+    ],
+    "dcpt_tools": [
+        "option_folder",
+        "places",
+        "data networks photographs studying training env",
+        "commands",
+        "__main__",
     ],
 }
 SOURCES = [

@@ -47,7 +47,7 @@ FAMILIES: list[Family] = []
 
 
 def register_family(family: Family) -> None:
-    """Make the checkpoints of a family known to `load_network`, `tools/restore.py` and all that read checkpoints."""
+    """Make the checkpoints of a family known to `load_network`, `dcpt restore` and all that read checkpoints."""
     FAMILIES.append(family)
 
 

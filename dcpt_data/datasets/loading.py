@@ -139,6 +139,6 @@ def _advice(kind: str, commands: list[str]) -> str:
         return f"Make them from the folders, or read the folders with io_backend: {{type: disk}}:\n{how}"
     return (
         "Bring published data there, set `path:datasets_root`, or make a stand-in from any photographs:\n"
-        "  python tools/prepare_data.py NAME --from UNPACKED_ARCHIVE --root datasets\n"
-        "  python tools/synthesize.py --gt FOLDER_OF_PHOTOGRAPHS --setting 5d --out datasets"
+        "  dcpt prepare NAME --from UNPACKED_ARCHIVE --root datasets\n"
+        "  dcpt synthesize --gt FOLDER_OF_PHOTOGRAPHS --setting 5d --out datasets"
     )

@@ -44,8 +44,8 @@ class Images:
     def how_to_make_lmdb(self) -> str:
         """The command that makes `lmdb`."""
         if self.lmdb is not None and self.source and self.lmdb.name == self.source + LMDB_SUFFIX:
-            return f"python tools/prepare_lmdb.py --source {self.source} --root {self.lmdb.parent.parent}"
-        return f"python tools/prepare_lmdb.py --gt A --lq B --degradation {self.degradation} --out {self.lmdb}"
+            return f"dcpt lmdb --source {self.source} --root {self.lmdb.parent.parent}"
+        return f"dcpt lmdb --gt A --lq B --degradation {self.degradation} --out {self.lmdb}"
 
 
 def lmdb_of_source(datasets_root: str | Path, name: str) -> Path:

@@ -20,7 +20,7 @@ class SetOptions:
         degradation: The class label, and the degradation to synthesise where there is no `dataroot_lq`.
         dataroot_gt: Folder of the ground truth, or an LMDB of it (a folder named `*.lmdb`).
         dataroot_lq: The same of the degraded images; none to synthesise them.
-        lmdb: An LMDB of all images, made by tools/prepare_lmdb.py, instead of folders.
+        lmdb: An LMDB of all images, made by `dcpt lmdb`, instead of folders.
         pairing: How names are matched; see `dcpt_data.sources.pairing`.
         parameters: Parameters of the synthesised degradation.
         datasets_root: Folder that sources lie in.
@@ -44,7 +44,7 @@ class IOBackend:
 
     Attributes:
         type: "disk" for the folders of sources.yml, "lmdb" for `lmdb/NAME.lmdb` below the same root, as
-            tools/prepare_lmdb.py makes it. Folders and LMDBs of one's own are told by their names instead.
+            `dcpt lmdb` makes it. Folders and LMDBs of one's own are told by their names instead.
     """
 
     type: Literal["disk", "lmdb"] = "disk"

@@ -33,7 +33,7 @@ class Finding:
         part: Whether it is for training or for testing.
         images: Where it lies.
         expected: How many pairs (or photographs to degrade) there should be; None if that is not known.
-        stand_in: It was made by tools/synthesize.py.
+        stand_in: It was made by `dcpt synthesize`.
         found: How many there are.
         unused: Images of the ground truth that no degraded image belongs to; they are not read.
         problems: What is wrong, a message each, by kind.

@@ -135,7 +135,7 @@ def plan_source(name: str, datasets_root: str | Path, form: Form, for_basicsr: b
     except DataError as error:
         raise DataError(
             f"{name}: {error}\nBring the data there first, from what is published ({images.about}):\n"
-            f"  python tools/prepare_data.py {name} --from UNPACKED_ARCHIVE --root {datasets_root}"
+            f"  dcpt prepare {name} --from UNPACKED_ARCHIVE --root {datasets_root}"
         ) from error
     stand_in = Path(datasets_root, get_source(name).folder, MANIFEST).is_file()
     out = lmdb_of_source(datasets_root, name)

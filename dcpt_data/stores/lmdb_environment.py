@@ -56,7 +56,7 @@ class LmdbFile:
             raise DataError(f"{path}: a file; the LMDBs that can be read are folders that hold data.mdb")
         if not data.is_file():
             there = "no data.mdb in this folder" if Path(path).is_dir() else "no such LMDB"
-            how = "tools/prepare_lmdb.py makes one"
+            how = "`dcpt lmdb` makes one"
             if partial_folder(Path(path)).is_dir():
                 how = "it was begun, and the same command completes it"
             raise DataError(f"{path}: {there}; {how}")

@@ -60,7 +60,7 @@ class Metadata:
         pairing: The rule by which images were paired; None without pairs.
         source: The data set's name in sources.yml; None for one's own images.
         about: The data set in words.
-        stand_in: Whether it was made from a stand-in of tools/synthesize.py, not from what was published.
+        stand_in: Whether it was made from a stand-in of `dcpt synthesize`, not from what was published.
     """
 
     form: Form
@@ -137,7 +137,7 @@ def read_metadata(transaction: lmdb.Transaction, path: str) -> Metadata | None:
         raise DataError(f"{path}: its metadata are damaged ({error}); copy it again, or make it again") from error
     raise DataError(
         f"{path}: its format has version {version}, and this package reads version {VERSION}; make it again with "
-        "tools/prepare_lmdb.py, or install the version of the package that made it"
+        "`dcpt lmdb`, or install the version of the package that made it"
     )
 
 

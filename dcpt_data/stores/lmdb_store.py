@@ -213,6 +213,6 @@ def _describe_foreign(file: LmdbFile) -> str:
             kind = next((kind for mark, kind in kinds.items() if value.startswith(mark)), f"no image ({value[:16]!r})")
             what = f"{count:,} records, of which the first, {key!r}, is {kind}"
     return (
-        f"{file.path}: an LMDB of another maker ({what}). Those of tools/prepare_lmdb.py and of BasicSR (with "
-        f"{ENGINE_INDEX}) can be read; write its images to a folder and make one with tools/prepare_lmdb.py"
+        f"{file.path}: an LMDB of another maker ({what}). Those of `dcpt lmdb` and of BasicSR (with "
+        f"{ENGINE_INDEX}) can be read; write its images to a folder and make one with `dcpt lmdb`"
     )

@@ -75,7 +75,7 @@ class Evaluation:
             )
         if self.stand_ins:
             made = ", ".join(self.stand_ins)
-            result["**not comparable with any paper**"] = f"{made} are stand-ins made by tools/synthesize.py"
+            result["**not comparable with any paper**"] = f"{made} are stand-ins made by `dcpt synthesize`"
         elif self.incomplete:
             result["**not comparable with any paper**"] = f"images are missing: {', '.join(self.incomplete)}"
         return result

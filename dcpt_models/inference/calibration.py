@@ -57,11 +57,11 @@ def read_calibration(path: Path, weights: Mapping[str, str]) -> Calibration:
     try:
         found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: not a calibration ({error}); run tools/diagnose.py --calibrate") from error
+        raise CheckpointError(f"{path}: not a calibration ({error}); run `dcpt diagnose --calibrate`") from error
     if found.weights != weights:
         raise CheckpointError(
             f"{path}: was made for other weights ({found.weights}, not {dict(weights)}); "
-            "run tools/diagnose.py --calibrate again"
+            "run `dcpt diagnose --calibrate` again"
         )
     return found
 

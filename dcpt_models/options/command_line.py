@@ -92,7 +92,7 @@ def load_options(
     Raises:
         OptionError: See `check_options`.
     """
-    options = read_options(_find_file(str(file), root), force)
+    options = read_options(find_option_file(str(file), root), force)
     without_effect = take_out(options.values)
     check_options(options, is_train)
     opt = _complete(options, root, is_train, launcher, auto_resume, debug)
@@ -105,12 +105,12 @@ def datasets_of(file: str, root: Path) -> dict[str, Any]:
     Raises:
         OptionError: See `check_options`.
     """
-    is_train = "train" in read_options(_find_file(file, root)).values.get("datasets", {})
+    is_train = "train" in read_options(find_option_file(file, root)).values.get("datasets", {})
     return load_options(file, root, is_train, force=["num_gpu=0"])["datasets"]
 
 
-def _find_file(given: str, root: Path) -> Path:
-    """An option file is looked for in the current folder, then in the repository, then there by its name alone."""
+def find_option_file(given: str, root: Path) -> Path:
+    """An option file is looked for in the current folder, then in `root`, then in its options/ by its name alone."""
     path = Path(given).expanduser()
     if path.exists():
         return path

@@ -46,7 +46,7 @@ def start_processes(
     if "RANK" not in os.environ:
         raise OptionError(
             "--launcher pytorch needs torchrun: "
-            "torchrun --nproc_per_node=N basicsr/train.py -opt FILE --launcher pytorch"
+            "torchrun --nproc_per_node=N -m dcpt_tools train -opt FILE --launcher pytorch"
         )
     if use_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())

@@ -97,7 +97,7 @@ class Run:
         if self.resume_state and goes_on_here:
             self._refuse_newer(self.resume_state["iter"])
         remove_partial(self.folder, self.models, self.states)
-        header = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{shlex.join(sys.argv)}"
+        header = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{sys.argv[0]} {shlex.join(sys.argv[1:])}"
         archive = self.folder / Path(self.opt["option_file"]).name
         if archive.exists():  # of the run that this one goes on with
             archive = archive.with_stem(f"{archive.stem}_{time.strftime('%Y%m%d_%H%M%S')}")

@@ -159,7 +159,7 @@ def test_a_source_gets_its_lmdb_where_it_is_looked_for(crops, tmp_path):
 def test_a_source_whose_data_are_not_there_is_told_with_where_they_come_from(tmp_path):
     message = refusal(plan_source, "Rain200L", tmp_path, "raw")
     assert "Rain200L: " in message and "no such folder" in message and "https://" in message
-    assert f"python tools/prepare_data.py Rain200L --from UNPACKED_ARCHIVE --root {tmp_path}" in message
+    assert f"dcpt prepare Rain200L --from UNPACKED_ARCHIVE --root {tmp_path}" in message
 
 
 # Interruptions

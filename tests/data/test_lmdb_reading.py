@@ -213,7 +213,7 @@ def test_missing_lmdbs_are_listed_with_the_commands_that_make_them(tmp_path):
     message = refusal(check_folders, datasets)
     assert "1 folders of data are missing" in message and "2 LMDBs are missing" in message
     assert f"{tmp_path}/lmdb/WED.lmdb" in message and f"{tmp_path}/mine.lmdb" in message
-    assert f"python tools/prepare_lmdb.py --source WED --root {tmp_path}" in message
+    assert f"dcpt lmdb --source WED --root {tmp_path}" in message
     assert f"--degradation snow --out {tmp_path}/mine.lmdb" in message
 
 
@@ -370,7 +370,7 @@ def test_lmdbs_that_basicsr_made_are_read(crops, tmp_path, capsys):
 
 def test_a_missing_lmdb_is_refused(tmp_path):
     message = refusal(open_lmdb, tmp_path / "x.lmdb")
-    assert message == f"{tmp_path}/x.lmdb: no such LMDB; tools/prepare_lmdb.py makes one"
+    assert message == f"{tmp_path}/x.lmdb: no such LMDB; `dcpt lmdb` makes one"
     (tmp_path / ".x.lmdb.partial").mkdir()
     assert "it was begun, and the same command completes it" in refusal(open_lmdb, tmp_path / "x.lmdb")
 
@@ -424,7 +424,7 @@ def test_another_version_is_refused(made, tmp_path):
 
     message = refusal(open_lmdb, spoilt(made["raw"], tmp_path, change))
     assert "its format has version 2, and this package reads version 1" in message
-    assert "make it again with tools/prepare_lmdb.py" in message
+    assert "make it again with `dcpt lmdb`" in message
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_an_lmdb_of_another_maker_is_refused_with_what_it_is(tmp_path, records, 
         for key, value in records.items():
             transaction.put(key, value)
     message = refusal(DegradationDataset, section(degradation="noise", lmdb=str(tmp_path / "x.lmdb")))
-    assert "an LMDB of another maker" in message and words in message and "tools/prepare_lmdb.py" in message
+    assert "an LMDB of another maker" in message and words in message and "`dcpt lmdb`" in message
 
 
 def test_what_is_no_lmdb_at_all_is_refused(tmp_path):

@@ -190,8 +190,8 @@ def test_every_missing_folder_is_listed_at_once(tmp_path):
         about = f"{get_source(source).about}; {get_source(source).where}" if source else "your own folder"
         assert line.strip() == f"{degradation}: {about}"
     assert "path:datasets_root" in lines[-3]
-    assert lines[-2].strip() == "python tools/prepare_data.py NAME --from UNPACKED_ARCHIVE --root datasets"
-    assert lines[-1].strip().startswith("python tools/synthesize.py --gt FOLDER_OF_PHOTOGRAPHS --setting 5d --out")
+    assert lines[-2].strip() == "dcpt prepare NAME --from UNPACKED_ARCHIVE --root datasets"
+    assert lines[-1].strip().startswith("dcpt synthesize --gt FOLDER_OF_PHOTOGRAPHS --setting 5d --out")
 
 
 def test_a_folder_that_several_sets_miss_is_listed_once_with_all_of_them(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from itertools import accumulate
@@ -19,6 +18,7 @@ from dcpt_data import DataError, check_folders
 from dcpt_data.images.pixels import list_images, read_image, to_float, to_uint8, write_image
 from dcpt_data.preparation.stand_ins import MANIFEST, plan, split, stand_ins, synthesise
 from dcpt_data.sources.published import get_source, known_settings
+from dcpt_tools.data.synthesize import parser
 
 ROOT = Path(__file__).parents[2]
 COMMAND = ROOT / "tools" / "synthesize.py"
@@ -382,6 +382,6 @@ def test_the_command_ends_with_2_where_it_is_given_wrong_arguments(tmp_path):
 def test_wrong_arguments_are_told(arguments, words, capsys):
     # In this process, as each start of the command takes seconds.
     with pytest.raises(SystemExit) as caught:
-        runpy.run_path(str(COMMAND))["parser"]().parse_args(arguments)
+        parser().parse_args(arguments)
     assert caught.value.code == 2
     assert words in capsys.readouterr().err

@@ -228,7 +228,7 @@ def test_a_calibration_is_of_its_weights(tmp_path) -> None:
     calibration = Calibration(1.5, 2.0, 0.05, 64, 100, {"net_g.pth": "1", "net_dc.pth": "2"}, {"accuracy": 0.5})
     calibration.write(tmp_path / "a.json")
     assert read_calibration(tmp_path / "a.json", calibration.weights) == calibration
-    with pytest.raises(CheckpointError, match=r"a\.json: was made for other weights .*--calibrate again"):
+    with pytest.raises(CheckpointError, match=r"a\.json: was made for other weights .*--calibrate` again"):
         read_calibration(tmp_path / "a.json", {"net_g.pth": "1", "net_dc.pth": "3"})
     for text in ("{", "{}", "[]"):
         (tmp_path / "a.json").write_text(text)

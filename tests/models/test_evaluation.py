@@ -31,23 +31,12 @@ from dcpt_models.evaluation.published import AVERAGE, read_published
 from dcpt_models.evaluation.testing import identity, source_version
 from dcpt_models.methods.base_model import DegradationModel
 from dcpt_models.options.files import read_options
+from dcpt_tools.training import test as tool
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = sorted((ROOT / "options").glob("test_*.yml"))
 SETS = {"SOTS": "haze", "BSD68": "noise"}
 Run = Callable[..., dict[str, Any]]
-
-
-def _tool() -> Any:
-    spec = importlib.util.spec_from_file_location("tool_test", ROOT / "tools" / "test.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TOOL = _tool()
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +71,11 @@ def options(photographs: Path, weights: list[Path], tmp_path: Path) -> dict[str,
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """What a command line of tools/test.py prints with --json, run in this process."""
+    """What a command line of `dcpt test` prints with --json, run in this process."""
 
     def call(*line: Any) -> dict[str, Any]:
         monkeypatch.setattr(sys, "argv", ["tools/test.py", "--json", *map(str, line)])
-        TOOL.main()
+        tool.work()
         return json.loads(capsys.readouterr().out)
 
     return call
@@ -368,7 +357,7 @@ def test_a_chart_without_matplotlib_says_what_to_install(
 )
 def test_checkpoints_are_called_by_what_tells_them_apart(files: list[str], labels: list[str]) -> None:
     paths = [Path(file) for file in files]
-    assert [TOOL.distinct(path, paths) for path in paths] == labels
+    assert [tool.distinct(path, paths) for path in paths] == labels
 
 
 # --- as a user --------------------------------------------------------------------------------------------------------

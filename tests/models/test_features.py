@@ -316,7 +316,7 @@ def test_the_documentation_is_todays() -> None:
     assert 0 <= namespace["mean"] <= 1
     files = [
         root / "dcpt_models" / "analysis" / "features" / "arguments.py",
-        *(root / "tools" / f"{n}.py" for n in ("knn", "tsne", "report")),
+        *(root / "dcpt_tools" / "studying" / f"{n}.py" for n in ("knn", "tsne", "report")),
     ]
     sources = "".join(file.read_text(encoding="utf-8") for file in files)
     switches = set(re.findall(r"--[a-z][a-z-]*", text))

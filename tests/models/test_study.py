@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -33,6 +32,7 @@ from dcpt_models.errors import OptionError, RunError
 from dcpt_models.options.files import read_options
 from dcpt_models.options.schema import check_options
 from dcpt_models.runtime.command import INTERRUPTED
+from dcpt_tools.studying import study as command
 
 MINI = ROOT / "options" / "mini"
 SETS = ("rain", "noise")
@@ -148,7 +148,7 @@ def test_the_mini_studies_compare_like_with_like(size: str) -> None:
     jobs = study_jobs(study, last, ROOT)
     assert len(study.arms) == 9
     assert all(arm.about for arm in study.arms.values())
-    assert len([job for job in jobs if job.script == "basicsr/train.py"]) == 15 * len(study.seeds)
+    assert len([job for job in jobs if job.command == "train"]) == 15 * len(study.seeds)
     assert len(study.seeds) >= {"cpu": 2, "gpu": 3}[size]
 
     def recipe(arm: str) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def test_the_mini_studies_compare_like_with_like(size: str) -> None:
     if size == "gpu":
         assert tuned.iterations >= 20_000
         assert tuned.resolved["network_g"]["width"] >= 32
-    test = next(job for job in jobs if job.script == "tools/test.py")
+    test = next(job for job in jobs if job.command == "test")
     assert test.record["options"]["network_g"] == tuned.resolved["network_g"]
 
 
@@ -180,7 +180,7 @@ def test_recipes_are_judged_by_photographs_that_are_held_out_for_it() -> None:
     last = plan_runs(study, ROOT)
     jobs = study_jobs(study, last, ROOT)
     for job in jobs:
-        if job.script == "tools/test.py":
+        if job.command == "test":
             sets = job.record["options"]["datasets"].values()
             assert {options["dataroot_gt"] for options in sets} == {"photographs/val"}
     seed = study.seeds[0]
@@ -319,7 +319,7 @@ def test_what_was_begun_with_other_options_is_refused_with_what_changed(tmp_path
     settle([job("a", lr=1e-3), job("c", lr=1e-3)], tmp_path)  # other arms may come and go
     with pytest.raises(OptionError, match=r"its \.yml: a\. What has changed:\n  options:lr: 0\.001 -> 0\.002$"):
         settle([job("a", lr=2e-3), job("b", lr=1e-3)], tmp_path)
-    again = Job("b", "tools/knn.py", (), Path("b.pth"), {"options": {"lr": 1}}, repeatable=True)
+    again = Job("b", "knn", (), Path("b.pth"), {"options": {"lr": 1}}, repeatable=True)
     settle([again], tmp_path, change=False)
     assert again.is_done(tmp_path)
     settle([again], tmp_path)
@@ -334,9 +334,9 @@ def test_a_command_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     )
     folder = tmp_path / "study"
     folder.mkdir()
-    one = Job("say", "tell.py", ("a b", "c"), Path("said.json"), {"options": {}}, prints=True)
-    run_jobs([one], folder, starter(tmp_path, threads=3))
-    assert json.loads((folder / "said.json").read_text()) == [["a b", "c"], str(folder), "3", True]
+    one = Job("say", "tell", ("a b", "c"), Path("said.json"), {"options": {}}, prints=True)
+    run_jobs([one], folder, starter([sys.executable, str(tmp_path / "tell.py")], threads=3))
+    assert json.loads((folder / "said.json").read_text()) == [["tell", "a b", "c"], str(folder), "3", True]
     assert (folder / "say.log").read_text() == "told\n"
 
 
@@ -348,7 +348,7 @@ class Forked:
 
     def __init__(self, commands: Commands, job: Job, folder: Path) -> None:
         self.job, self.folder = job, folder
-        self.started: Started = commands.start(job.script, *job.arguments, cwd=folder)
+        self.started: Started = commands.start("dcpt_tools/__main__.py", job.command, *job.arguments, cwd=folder)
         self.commands = commands
 
     def poll(self) -> int | None:
@@ -370,16 +370,11 @@ class Forked:
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
-    """tools/study.py, with another way of starting commands."""
+    """The command `dcpt study`, with another way of starting commands."""
 
     def load(start: Callable[[Job, Path], Any]) -> ModuleType:
-        spec = importlib.util.spec_from_file_location("study_tool", ROOT / "tools" / "study.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(module, "starter", lambda root, threads: start)
-        return module
+        monkeypatch.setattr(command, "starter", lambda words, threads: start)
+        return command
 
     return load
 
@@ -409,11 +404,11 @@ def test_a_small_study_is_interrupted_resumed_and_written_up(
             os.kill(os.getpid(), signal.SIGTERM)
         return process
 
-    study = tool(start)
+    asked = tool(start)
 
     def run(*words: str) -> None:
         monkeypatch.setattr(sys, "argv", ["study.py", str(file), "--out", str(out), *words])
-        study.main()
+        asked.work()
 
     with pytest.raises(KeyboardInterrupt):
         run()
@@ -434,7 +429,7 @@ def test_a_small_study_is_interrupted_resumed_and_written_up(
     record = json.loads(capsys.readouterr().out)
     assert record == json.loads((out / "results.json").read_text())
 
-    # Differences are those of the images' values, which stand in the files of tools/test.py.
+    # Differences are those of the images' values, which stand in the files of `dcpt test`.
     values = {
         (arm, seed): {
             name: np.mean([one["psnr"] for one in images.values()])
@@ -493,6 +488,6 @@ def test_a_dry_run_prints_the_commands(commands: Commands, tmp_path: Path) -> No
     done = commands.run("tools/study.py", study_file(tmp_path), "--out", "out", "--dry-run", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     jobs = json.loads(done.stdout)["jobs"]
-    assert [one["script"] for one in jobs].count("basicsr/train.py") == 6
+    assert [one["command"] for one in jobs].count("train") == 6
     assert not any(one["done"] for one in jobs)
     assert not (tmp_path / "out").exists()

@@ -79,7 +79,7 @@ def test_missing_data_is_listed_with_its_origin_and_the_way_out(commands: Comman
     assert done.returncode == 1
     for word in ("RESIDE/OTS/hazy", "Rain100L/train/rain", "BSD400", "WED", "GoPro/test", "LOL-v1/eval15/low"):
         assert word in done.stderr
-    for word in ("low_light: LOL-v1 (Wei et al., BMVC 2018)", "https://", "python tools/synthesize.py --gt"):
+    for word in ("low_light: LOL-v1 (Wei et al., BMVC 2018)", "https://", "dcpt synthesize --gt"):
         assert word in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()

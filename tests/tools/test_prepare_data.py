@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import re
-import runpy
 import sys
 import textwrap
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 import yaml
 from small_archives import image, unpack
 
-from dcpt_data import DataError, DegradationDataset, DegradationMixtureDataset
+from dcpt_data import DegradationDataset, DegradationMixtureDataset
 from dcpt_data.images.pixels import write_image
 from dcpt_data.preparation.archives import Unpacked
 from dcpt_data.preparation.catalogue import markdown_table
@@ -24,11 +23,10 @@ from dcpt_data.sources import published as sources
 from dcpt_data.sources.published import expand, get_source, known_groups, known_settings, known_sources
 from dcpt_models.options.files import Options
 from dcpt_models.options.schema import check_options
-from dcpt_models.runtime.command import run_command
+from dcpt_tools.data.prepare import main
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "DATA.md").read_text(encoding="utf-8")
-MAIN = runpy.run_path(str(ROOT / "tools" / "prepare_data.py"))["main"]
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def run(monkeypatch, tmp_path, capsys):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["prepare_data.py", *map(str, arguments)])
         try:
-            code = run_command(MAIN, DataError)
+            code = main()
         except SystemExit as end:
             code = end.code
         shown = capsys.readouterr()
@@ -70,7 +68,7 @@ def test_the_whole_way(run, tmp_path):
     code, out, err = run("LOL-train", "LOL-test", "--from", "downloads", "--root", "data", "--accept", "count")
     assert code == 0, err
     assert "LOL-train: 3 pairs in data/LOL-v1/our485, from" in out
-    for command in ("check LOL-train LOL-test --root data", "prepare_lmdb.py --source LOL-train LOL-test --root data"):
+    for command in ("check LOL-train LOL-test --root data", "dcpt lmdb --source LOL-train LOL-test --root data"):
         assert command in out
 
     # What it prints is what an option file says.
@@ -213,7 +211,7 @@ def test_wrong_usage_ends_with_2(arguments, words, run):
 def test_each_has_a_help_with_an_example(which, run):
     code, out, _ = run(*which, "--help")
     assert code == 0
-    assert "  python tools/prepare_data.py " in out
+    assert "  dcpt prepare " in out
 
 
 # The documentation

@@ -154,7 +154,7 @@ def test_wrong_usage_ends_with_2(command, arguments, words):
     ("arguments", "words"),
     [
         (["--source", "WEB"], "did you mean 'WED'"),
-        (["--source", "CBSD68"], "python tools/prepare_data.py CBSD68 --from"),
+        (["--source", "CBSD68"], "dcpt prepare CBSD68 --from"),
         (["--gt", "x", "--out", "x.db", "--degradation", "rain"], "no such folder"),
         (["--gt", "x", "--out", "x.lmdb", "--degradation", "underwater"], "'underwater' cannot be synthesised"),
     ],

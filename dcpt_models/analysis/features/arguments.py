@@ -1,4 +1,4 @@
-"""The command line that tools/knn.py and tools/tsne.py share: which networks, which images, which features."""
+"""The command line that `dcpt knn` and `dcpt tsne` share: which networks, which images, which features."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def source_of(arguments: argparse.Namespace, options: dict[str, Any] | None) -> 
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """How it is studied; `--states` and `--neighbours` are of tools/knn.py alone."""
+    """How it is studied; `--states` and `--neighbours` are of `dcpt knn` alone."""
     own = {"neighbours": arguments.neighbours, "states": range(arguments.states)} if "states" in arguments else {}
     return Settings(level=arguments.level, grid=arguments.grid, **own)
 

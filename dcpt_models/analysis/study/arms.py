@@ -68,7 +68,7 @@ class PhotographOptions:
 
 @dataclass(kw_only=True)
 class FeatureOptions:
-    """The study of features by tools/knn.py: of what each arm's last run starts from, or of that run if it is the only.
+    """The study of features by `dcpt knn`: of what each arm's last run starts from, or of that run if it is the only.
 
     Attributes:
         gt: Clean photographs, which are degraded; never those of the test.

@@ -72,7 +72,7 @@ def draw_features(groups: dict[str, list[dict[str, Any]]], chance: float, file: 
     """Draw the accuracy of the nearest neighbours and of the linear classifier; every seed is a point.
 
     Args:
-        groups: What findings are of -> findings, as tools/knn.py prints them.
+        groups: What findings are of -> findings, as `dcpt knn` prints them.
         chance: The accuracy of guessing.
         file: Its suffix is the format.
     """

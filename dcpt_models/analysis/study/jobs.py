@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ class Job:
 
     Attributes:
         name: A path below the common folder: its log is NAME.log, its record NAME.yml.
-        script: Relative to the repository.
-        arguments: Of the script, which runs in the common folder.
+        command: Of `dcpt`.
+        arguments: Of the command, which runs in the common folder.
         makes: The file that is there once it is done, relative to the common folder.
         record: All that its outcome depends on, as plain values.
         after: Names of jobs that must be done before.
@@ -40,7 +39,7 @@ class Job:
     """
 
     name: str
-    script: str
+    command: str
     arguments: tuple[str, ...]
     makes: Path
     record: dict[str, Any]
@@ -69,18 +68,18 @@ class Process(Protocol):
 Start = Callable[[Job, Path], Process]
 
 
-def starter(root: Path, threads: int | None = None) -> Start:
+def starter(words: Sequence[str], threads: int | None = None) -> Start:
     """What starts jobs as processes of their own, which a terminal's Ctrl-C does not reach.
 
     Args:
-        root: The repository.
+        words: What the command and its arguments stand behind: those that run `dcpt`.
         threads: Of each process; none for its own choice.
     """
     # Threads that wait for each other busily would take the cores from the job beside.
     given = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
 
     def start(job: Job, folder: Path) -> Process:
-        command = [sys.executable, str(root / job.script), *job.arguments]
+        command = [*words, job.command, *job.arguments]
         output = _printed(job, folder) if job.prints else os.devnull
         with log_file(job, folder).open("ab") as log, Path(output).open("wb") as out:
             return subprocess.Popen(

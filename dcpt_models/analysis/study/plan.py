@@ -10,7 +10,7 @@ from dcpt_models.analysis.study.jobs import Job
 
 Runs = dict[tuple[str, int], PlannedRun]
 FEATURES = Path("features.json")
-RESULTS = "results.json"  # what tools/test.py writes last
+RESULTS = "results.json"  # what `dcpt test` writes last
 
 
 def study_jobs(study: StudyOptions, last: Runs, root: Path) -> list[Job]:
@@ -52,7 +52,7 @@ def _of_run(run: PlannedRun) -> dict[str, Any]:
 def _training(run: PlannedRun) -> Job:
     return Job(
         name=str(run.folder),
-        script="basicsr/train.py",
+        command="train",
         arguments=("-opt", str(run.file), "--auto_resume", "--force_yml", *run.force),
         makes=run.weights,
         record=_of_run(run),
@@ -65,7 +65,7 @@ def _test(study: StudyOptions, arm: str, end: PlannedRun, trained: tuple[str, ..
     folder = test_folder(arm, end.seed)
     return Job(
         name=str(folder),
-        script="tools/test.py",
+        command="test",
         arguments=("-opt", str(file), "--force_yml", *force),
         makes=folder / RESULTS,
         record={"options": options.values, "tests": _of_run(end)},
@@ -82,7 +82,7 @@ def _feature_study(asked: FeatureOptions, runs: list[PlannedRun]) -> Job:
     arguments += ["--grid", str(asked.grid)] if asked.grid else []
     return Job(
         name=FEATURES.stem,
-        script="tools/knn.py",
+        command="knn",
         arguments=(*arguments, "--json", "--weights", *(str(run.weights) for run in runs)),
         makes=FEATURES,
         record={"arguments": arguments, "studies": {str(run.folder): _of_run(run) for run in runs}},

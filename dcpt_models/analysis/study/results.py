@@ -82,7 +82,7 @@ class StudyResults:
         comparisons: Of every arm with the reference, then with the control.
         curves: Arm -> validation of its last run: iteration -> value of each seed.
         accuracy: Arm -> top-1 accuracy of its classifier at the last validation, of each seed; of arms that have one.
-        features: What tools/knn.py found, with the arms and the seed of each finding; none if it was not asked for.
+        features: What `dcpt knn` found, with the arms and the seed of each finding; none if it was not asked for.
         costs: Arm -> cost.
         conditions: How it was tested.
     """

@@ -1,0 +1,1 @@
+"""Commands that write networks for others: export, pack."""

@@ -1,0 +1,1 @@
+"""Commands for photographs: restore, diagnose, degrade."""

@@ -1,0 +1,1 @@
+"""Commands that train and test from option files, and the demo, which does both."""
