@@ -15,6 +15,7 @@ from torch import nn
 from dcpt_arch.backbones.base import FeatureInfo, RestorationBackbone, check_levels
 from dcpt_arch.backbones.families import Family, StateDict, count, register_family, settings_of
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d, Stage
+from dcpt_common import Count, Natural
 
 
 def sliding_mean(x: torch.Tensor, length: int, dim: int) -> torch.Tensor:
@@ -132,16 +133,16 @@ class NAFNet(RestorationBackbone):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        width: int = 64,
-        enc_blk_nums: Sequence[int] = (1, 1, 1, 28),
-        middle_blk_num: int = 1,
-        dec_blk_nums: Sequence[int] = (1, 1, 1, 1),
-        tlc_size: int | None = None,
+        in_channels: Count = 3,
+        out_channels: Count = 3,
+        width: Count = 64,
+        enc_blk_nums: Sequence[Natural] = (1, 1, 1, 28),
+        middle_blk_num: Natural = 1,
+        dec_blk_nums: Sequence[Natural] = (1, 1, 1, 1),
+        tlc_size: Count | None = None,
         checkpointing: bool = False,
         initial_scale: float = 0.0,
-        fold: int = 1,
+        fold: Count = 1,
     ) -> None:
         super().__init__()
         if fold < 1:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from basicsr.archs import build_network
@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dcpt_arch.checkpoints.initialise import Scope, initialise
 from dcpt_arch.checkpoints.loading import CheckpointError, read_checkpoint
+from dcpt_common import Count, Positive, Range
 from dcpt_models.errors import OptionError
 from dcpt_models.methods.labels import class_indices, multi_hot
 from dcpt_models.optim.ema import MovingAverage
@@ -56,18 +57,18 @@ class TrainOptions:
         pixel_opt: The pixel loss: `type` in the engine's loss registry, and its arguments.
     """
 
-    total_iter: int
+    total_iter: Count
     optim_g: dict[str, Any]
     scheduler: dict[str, Any] | None = None
-    warmup_iter: int = -1
-    ema_decay: float = 0.0
-    grad_clip: float | None = None
-    accumulate: int = 1
+    warmup_iter: Annotated[int, Range(least=-1)] = -1
+    ema_decay: Annotated[float, Range(least=0, below=1)] = 0.0
+    grad_clip: Positive | None = None
+    accumulate: Count = 1
     precision: Precision = "fp32"
     compile: bool = False
     channels_last: bool = True
     tf32: bool | None = None
-    max_bad_steps: int = 10
+    max_bad_steps: Count = 10
     pixel_opt: dict[str, Any] = field(default_factory=lambda: {"type": "L1Loss"})
 
 

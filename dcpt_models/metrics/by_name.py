@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from dcpt_common import nearest
+from dcpt_common import Natural, nearest
 
 # A perfect image has an infinite PSNR, with which no average can be formed; what is better than this counts as this.
 PERFECT_PSNR = 100.0
@@ -92,7 +92,7 @@ def luma(images: torch.Tensor) -> torch.Tensor:
 
 
 def psnr(
-    images: torch.Tensor, target: torch.Tensor, *, crop_border: int = 0, test_y_channel: bool = False
+    images: torch.Tensor, target: torch.Tensor, *, crop_border: Natural = 0, test_y_channel: bool = False
 ) -> torch.Tensor:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / MSE), at most `PERFECT_PSNR`.
 
@@ -115,7 +115,7 @@ def psnr(
 
 
 def ssim(
-    images: torch.Tensor, target: torch.Tensor, *, crop_border: int = 0, test_y_channel: bool = False
+    images: torch.Tensor, target: torch.Tensor, *, crop_border: Natural = 0, test_y_channel: bool = False
 ) -> torch.Tensor:
     """Structural similarity, the mean over pixels and channels.
 
@@ -243,7 +243,7 @@ def _by_pyiqa(name: str) -> Metric:
     if name not in DEFAULT_CONFIGS:
         raise ValueError(f"pyiqa has no metric '{name}'{nearest(name, DEFAULT_CONFIGS)}")
 
-    def compute(images: torch.Tensor, target: torch.Tensor, *, crop_border: int = 0) -> torch.Tensor:
+    def compute(images: torch.Tensor, target: torch.Tensor, *, crop_border: Natural = 0) -> torch.Tensor:
         metric = _pyiqa_metric(name, images.device)
         pair = [(x / 255).float() for x in _prepare(images, target, crop_border, test_y_channel=False)]
         return metric(*(pair if metric.metric_mode == "FR" else pair[:1])).flatten()
