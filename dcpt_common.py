@@ -69,9 +69,9 @@ Seed = Annotated[int, Range(least=0, most=2**32 - 1)]
 """A seed, from which others are computed that must fit 64 bits."""
 
 
-def to_json(record: Any) -> str:
-    """A record as JSON in one line; NaN and infinity, which JSON does not have, become null."""
-    return json.dumps(_finite(record), allow_nan=False)
+def to_json(record: Any, indent: int | None = None) -> str:
+    """A record as JSON, in one line by default; NaN and infinity, which JSON does not have, become null."""
+    return json.dumps(_finite(record), allow_nan=False, indent=indent)
 
 
 def _finite(value: Any) -> Any:

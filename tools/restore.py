@@ -10,7 +10,6 @@ the small one that comes with the package (dcpt_models/weights/README.md).
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dcpt_arch.checkpoints.loading import load_network
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.images.file_lists import Job, find_images, list_failures, name_targets
 from dcpt_data.images.photograph_files import ImageFile, check_format, read_image_file, write_image_file
@@ -139,7 +139,7 @@ def main() -> None:
             "precision": precision,
             "seconds": seconds,
         }
-        print(json.dumps(record))
+        print(to_json(record))
     else:
         print(
             f"{len(records) - len(failed)} images restored to {arguments.out} by {type(restorer.network).__name__} "

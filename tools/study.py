@@ -15,6 +15,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.images.pixels import list_images
 from dcpt_data.images.sample_photographs import TEST, TRAIN, write_photographs
@@ -98,7 +99,7 @@ def show(jobs: list[Job], out: Path, as_json: bool) -> None:
     if as_json:
         keys = ("name", "script", "arguments", "after")
         planned = [{key: getattr(job, key) for key in keys} | {"done": job.is_done(out)} for job in jobs]
-        print(json.dumps({"out": str(out), "jobs": planned}))
+        print(to_json({"out": str(out), "jobs": planned}))
         return
     print(f"In {out}:")
     for job in jobs:
@@ -125,7 +126,7 @@ def main() -> None:
         page, record = write_page(study, collect(study, last, out), out, command(arguments))
     finally:
         lock.close()
-    print(json.dumps(record) if arguments.json else page.read_text(encoding="utf-8"))
+    print(to_json(record) if arguments.json else page.read_text(encoding="utf-8"))
     say(f"Written: {page}")
 
 

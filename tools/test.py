@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dcpt_arch  # noqa: F401 - registers networks
+from dcpt_common import to_json
 from dcpt_data import DataError, build_val_loaders, check_folders
 from dcpt_data.preparation.stand_ins import stand_ins
 from dcpt_data.sources.published import get_source
@@ -104,7 +105,7 @@ def main() -> None:
         return
     out = arguments.out or (first.folder.parent if arguments.weights else first.folder)
     text, record = write_comparison(evaluations, out.absolute(), arguments.chart and arguments.chart.absolute())
-    print(json.dumps(record) if arguments.json else text)
+    print(to_json(record) if arguments.json else text)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ tools/knn.py; docs/STUDYING.md tells how.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.datasets.feature_crops import StudySource, study_crops
 from dcpt_models.analysis.features.arguments import (
@@ -64,7 +64,7 @@ def main() -> None:
     if arguments.json:
         panels = [{**one.record(), "points": at.tolist()} for one, at in zip(findings, points, strict=True)]
         record = {"figure": str(arguments.figure), "labels": crops.labels, "panels": panels, "conditions": about}
-        print(json.dumps(record))
+        print(to_json(record))
     else:
         print("\n".join([f"{arguments.figure}: t-SNE", *(f"* {key}: {value}" for key, value in about.items())]))
 

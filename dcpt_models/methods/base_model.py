@@ -19,6 +19,7 @@ from dcpt_arch.checkpoints.initialise import Scope, initialise
 from dcpt_arch.checkpoints.loading import CheckpointError, read_checkpoint
 from dcpt_common import Count, Positive, Range
 from dcpt_models.errors import OptionError
+from dcpt_models.methods.dry_pass import SIDE, check_restores
 from dcpt_models.methods.labels import class_indices, multi_hot
 from dcpt_models.optim.ema import MovingAverage
 from dcpt_models.optim.optimizers import LearningRates, build_optimizer, load_optimizer
@@ -134,12 +135,15 @@ class DegradationModel(BaseModel):
         """Build a network and put it on the device under its label; returns it.
 
         Raises:
-            OptionError: If the network refuses its arguments.
+            OptionError: If the network refuses its arguments, or `net_g` does not give images of the shape of gt.
         """
         try:
             network = build_network(section)
-        except ValueError as error:
-            raise OptionError(f"key 'network_{label}': {error}") from error
+        except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise OptionError(f"key 'network_{label}': {section.get('type')}: {error}; mend its arguments") from error
+        if label == "g":
+            crop = (self.opt.get("datasets", {}).get("train") or {}).get("gt_size", SIDE) if self.is_train else SIDE
+            check_restores(network, f"network_{label}", crop)
         self.networks[label] = network.to(self.device).to(memory_format=self.memory_format)
         count = sum(p.numel() for p in network.parameters())
         self.logger.info(f"net_{label}: {type(network).__name__}, {count:,} parameters")

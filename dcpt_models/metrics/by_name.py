@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from dcpt_common import Natural, nearest
+from dcpt_models.errors import MetricError
 
 # A perfect image has an infinite PSNR, with which no average can be formed; what is better than this counts as this.
 PERFECT_PSNR = 100.0
@@ -288,6 +289,10 @@ def measure(
 
     Returns:
         Name -> value.
+
+    Raises:
+        MetricError: If a metric cannot be computed on these; the message names its key and their size.
+        OSError: If what it needs cannot be read.
     """
     if not metrics:
         return {}
@@ -295,7 +300,16 @@ def measure(
     values = {}
     for name, section in metrics.items():
         arguments = {key: value for key, value in section.items() if key not in ("type", "better")}
-        value = find_metric(section["type"])(a, b, **arguments).item()
+        try:
+            value = find_metric(section["type"])(a, b, **arguments).item()
+        except (OSError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # metrics of others fail in whatever way
+            why = str(error).strip().splitlines()
+            raise MetricError(
+                f"key 'val:metrics:{name}': {section['type']} cannot be computed on {_size(image)} pixels "
+                f"({why[0] if why else type(error).__name__}); leave such images out, or change or remove the metric"
+            ) from error
         # A PSNR of the engine's registry is infinite for a perfect image.
         values[name] = PERFECT_PSNR if value == float("inf") else value
     return values

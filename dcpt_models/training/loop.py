@@ -15,6 +15,7 @@ from dcpt_models.runtime.distributed import lost_contact
 from dcpt_models.runtime.signals import Batches, Interruptible, stop_on_signals
 from dcpt_models.training.progress import Progress
 from dcpt_models.training.run import Run
+from dcpt_models.validation.first_images import try_metrics
 from dcpt_models.validation.validate import Results
 
 # Iterations after which several processes ask each other whether one was told to stop: seldom enough to cost nothing,
@@ -36,10 +37,12 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     Raises:
         Stopped: If the run was asked to stop. Its state is saved.
         FloatingPointError: If too many iterations in a row made no update, or weights are not finite.
+        MetricError: If a metric cannot be computed on a validation image.
         OSError: If a checkpoint cannot be written.
         RunError: If a worker or another process has ended.
     """
     opt = run.opt
+    try_metrics(val_loaders, opt["val"])
     set_tf32(opt["train"].get("tf32"))
     # Networks start alike on every process, whatever else has drawn random numbers before.
     torch.manual_seed(opt["manual_seed"])
@@ -113,6 +116,12 @@ class _Loop:
                     if self._validate_if_due(iteration) and saving:
                         model.save_state(self._epoch(iteration), iteration)
         model.save_networks("latest")
+        if run.start >= self.total:
+            self.logger.warning(
+                f"Nothing to do: the checkpoint is of iteration {run.start} and train:total_iter is {self.total}. To "
+                f"train longer, raise train:total_iter above {run.start}"
+            )
+            return self.results
         self.logger.info(f"Done: {self.total} iterations. Networks: {self.opt['path']['models']}")
         return self.results
 

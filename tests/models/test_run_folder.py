@@ -257,7 +257,7 @@ def test_changed_options_are_named_with_what_becomes_of_them(
     assert state["schedulers"]["schedulers"][0]["T_max"] == 3
     # The next time, only what has changed since then is named.
     launch(tmp_path / "options.yml", "--auto_resume", "--force_yml", "train:total_iter=4")
-    assert "train:total_iter" not in capsys.readouterr().err
+    assert "Changed since the checkpoint: train:total_iter" not in capsys.readouterr().err
 
 
 def test_an_optimiser_of_another_type_cannot_go_on(run: Any, tmp_path: Path) -> None:
@@ -313,3 +313,12 @@ def test_options_that_do_not_go_together_are_refused(force: str, message: str, r
     with pytest.raises(OptionError) as error:
         run(force)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("total", [3, 2])
+def test_a_run_that_is_done_says_that_there_is_nothing_to_do(total: int, run: Any, tmp_path: Path, capsys: Any) -> None:
+    run()
+    launch(tmp_path / "options.yml", "--auto_resume", "--force_yml", f"train:total_iter={total}")
+    log = capsys.readouterr().err
+    assert f"Nothing to do: the checkpoint is of iteration 3 and train:total_iter is {total}" in log
+    assert "raise train:total_iter above 3" in log and "Done" not in log
