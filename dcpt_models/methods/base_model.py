@@ -140,7 +140,7 @@ class DegradationModel(BaseModel):
         try:
             network = build_network(section)
         except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise OptionError(f"key 'network_{label}': {section.get('type')}: {error}; mend its arguments") from error
+            raise OptionError(f"key 'network_{label}': {error}; mend {section.get('type')}'s arguments") from error
         if label == "g":
             crop = (self.opt.get("datasets", {}).get("train") or {}).get("gt_size", SIDE) if self.is_train else SIDE
             check_restores(network, f"network_{label}", crop)

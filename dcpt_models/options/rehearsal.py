@@ -53,6 +53,37 @@ def rehearse(train: dict[str, Any]) -> list[Problem]:
     return [Problem(("train", "scheduler"), wrong)] if wrong else []
 
 
+def rehearse_saved(train: dict[str, Any], saved: dict[str, Any], start: int) -> list[Problem]:
+    """Find out whether a saved schedule, which keeps its course whatever the options say now, lasts for a longer run.
+
+    Args:
+        train: The `train` section.
+        saved: The state of its `LearningRates` after `start` iterations.
+        start: Iterations that are done.
+
+    Returns:
+        The problem with it, if there is one.
+    """
+    section, total = train.get("scheduler"), train["total_iter"]
+    if not section or start >= total:
+        return []
+    sections = [train[key] for key in train if key.startswith("optim_") and train[key]]
+    rates = LearningRates([_updated_once(each) for each in sections], section, -1)
+    rates.load_state_dict(saved)
+    iteration = start
+    try:
+        for iteration in sorted({*range(start + 1, total, max(1, (total - start) // WALKED)), total}):
+            for scheduler in rates.schedulers:
+                _rates_at(scheduler, iteration)
+    except Exception as error:  # as in `_courses`
+        why = (
+            f"the schedule of the training state fails in iteration {iteration} ({_text(error)}) and keeps its course: "
+            "set total_iter to what it was made for, or start a new run from the weights (path:pretrain_network_g)"
+        )
+        return [Problem(("train", "total_iter"), why)]
+    return []
+
+
 def _updated_once(section: dict[str, Any]) -> torch.optim.Optimizer:
     """An optimiser of a weight and a bias, as networks have them, after an update."""
     parameters = [nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))]

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from basicsr.models import build_model
 
-from dcpt_models.errors import RunError, Stopped
+from dcpt_models.errors import OptionError, RunError, Stopped
 from dcpt_models.methods.base_model import DegradationModel
+from dcpt_models.options.rehearsal import rehearse_saved
 from dcpt_models.runtime.checkpoint_files import remove_old
 from dcpt_models.runtime.distributed import lost_contact
 from dcpt_models.runtime.signals import Batches, Interruptible, stop_on_signals
@@ -38,6 +39,7 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
         Stopped: If the run was asked to stop. Its state is saved.
         FloatingPointError: If too many iterations in a row made no update, or weights are not finite.
         MetricError: If a metric cannot be computed on a validation image.
+        OptionError: If a network, a loss or a saved schedule does not suit the run.
         OSError: If a checkpoint cannot be written.
         RunError: If a worker or another process has ended.
     """
@@ -49,6 +51,8 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     model: DegradationModel = build_model(opt)
     if run.resume_state and run.resume_models:
         model.resume_training(run.resume_state, run.resume_models)
+        for problem in rehearse_saved(opt["train"], run.resume_state["schedulers"], run.start):
+            raise OptionError(f"key {':'.join(problem.path)!r}: {problem.message}")
         run.logger.info(f"Going on from iteration {run.start}")
     loop = _Loop(run, model, train_loader, val_loaders)
     try:

@@ -322,3 +322,13 @@ def test_a_run_that_is_done_says_that_there_is_nothing_to_do(total: int, run: An
     log = capsys.readouterr().err
     assert f"Nothing to do: the checkpoint is of iteration 3 and train:total_iter is {total}" in log
     assert "raise train:total_iter above 3" in log and "Done" not in log
+
+
+def test_a_saved_schedule_that_ends_before_a_longer_run_is_refused(photographs: Path, tmp_path: Path) -> None:
+    options = restoration_options(photographs, tmp_path / "run")
+    periods = {"type": "CosineAnnealingRestartLR", "periods": [3], "restart_weights": [1]}
+    options["train"]["scheduler"] = periods
+    launch(write(options, tmp_path))
+    longer = ["train:total_iter=900", "train:scheduler:periods=[900]"]
+    with pytest.raises(OptionError, match="key 'train:total_iter': the schedule of the training state fails"):
+        launch(tmp_path / "options.yml", "--auto_resume", "--force_yml", *longer)
