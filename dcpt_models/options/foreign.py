@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from dcpt_common import Count, Natural, NotNegative, Positive, Range
@@ -32,17 +33,20 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-def with_range(name: str, annotation: Any) -> Any:
+def with_range(kind: Callable[..., Any], name: str, annotation: Any) -> Any:
     """What an option file may give for an argument.
 
     Args:
+        kind: The class or function that it is an argument of.
         name: Of the argument.
         annotation: Its declared type.
 
     Returns:
-        The type of `ARGUMENTS` if there is one and the declaration states no range itself, else the declared one.
+        The type of `ARGUMENTS` if there is one, `kind` is PyTorch's or the engine's and states no range itself; else
+        the declared one.
     """
-    if name not in ARGUMENTS or _has_range(annotation):
+    foreign = kind.__module__.partition(".")[0] in ("torch", "basicsr")
+    if not foreign or name not in ARGUMENTS or _has_range(annotation):
         return annotation
     wanted = ARGUMENTS[name]
     nullable = type(None) in typing.get_args(annotation)

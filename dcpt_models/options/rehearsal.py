@@ -67,8 +67,9 @@ def rehearse_saved(train: dict[str, Any], saved: dict[str, Any], start: int) -> 
     section, total = train.get("scheduler"), train["total_iter"]
     if not section or start >= total:
         return []
-    sections = [train[key] for key in train if key.startswith("optim_") and train[key]]
-    rates = LearningRates([_updated_once(each) for each in sections], section, -1)
+    # Of what is saved each network has its own; what kind of optimiser stands for it makes no difference to the course.
+    stand_ins = [_updated_once({"type": "SGD", "lr": 1.0}) for _ in saved["schedulers"]]
+    rates = LearningRates(stand_ins, section, -1)
     rates.load_state_dict(saved)
     iteration = start
     try:

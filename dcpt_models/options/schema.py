@@ -244,7 +244,7 @@ def _check_typed(
     except ValueError as error:
         return [Problem((*path, "type"), str(error))]
     declared = declared_by(kind, skip=(*skip, "type"))
-    annotations = {key: with_range(key, annotation) for key, annotation in declared.annotations.items()}
+    annotations = {key: with_range(kind, key, annotation) for key, annotation in declared.annotations.items()}
     declared = Declaration(
         {**annotations, **(extra or {}), "type": str}, declared.required, declared.open and not closed
     )

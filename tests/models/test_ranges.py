@@ -60,8 +60,16 @@ def test_every_number_has_a_range(name: str) -> None:
 
 def test_what_others_declare_without_a_range_has_that_of_its_name() -> None:
     for name in ("AdamW", "Adam", "SGD", "RMSprop"):
-        for key, kind in declared_by(optimizer_class(name)).annotations.items():
+        optimizer = optimizer_class(name)
+        for key, kind in declared_by(optimizer).annotations.items():
             if key in ("lr", "weight_decay", "momentum"):
-                assert not list(without_range(with_range(key, kind))), (name, key)
-    stated = typing.Annotated[float, Range(least=-1)]
-    assert with_range("lr", stated) is stated
+                assert not list(without_range(with_range(optimizer, key, kind))), (name, key)
+        stated = typing.Annotated[float, Range(least=-1)]
+        assert with_range(optimizer, "lr", stated) is stated
+
+
+def test_what_a_user_declares_is_the_users() -> None:
+    def loss(milestones: int, lr: str) -> None:
+        """A name that means something else in PyTorch."""
+
+    assert [with_range(loss, key, kind) for key, kind in declared_by(loss).annotations.items()] == [int, str]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from dcpt_models.options.rehearsal import rehearse
+from dcpt_models.optim.optimizers import LearningRates
+from dcpt_models.options.rehearsal import rehearse, rehearse_saved
 
 ADAMW = {"type": "AdamW", "lr": 1e-3}
 RESTARTS = {"type": "CosineAnnealingRestartLR"}
@@ -88,6 +89,18 @@ def test_a_schedule_that_would_fail_is_named_with_what_is_right(
 def test_an_optimiser_that_makes_no_update_is_named(optimizer: dict[str, Any]) -> None:
     (found,) = problems(None, optimizer=optimizer)
     assert found.startswith(f"train:optim_g: {optimizer['type']} cannot work like this (")
+
+
+def test_a_saved_schedule_is_walked_whatever_else_the_options_name() -> None:
+    section = {**RESTARTS, "periods": [5], "restart_weights": [1]}
+    rates = LearningRates([torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)], section, -1)
+    for iteration in range(1, 4):
+        rates.update(iteration)
+    # `optim_dc` may stand there for a network that this run does not have.
+    train = {"optim_g": ADAMW, "optim_dc": ADAMW, "scheduler": {**section, "periods": [LONG]}}
+    assert rehearse_saved({**train, "total_iter": 6}, rates.state_dict(), 3) == []
+    (problem,) = rehearse_saved({**train, "total_iter": LONG}, rates.state_dict(), 3)
+    assert problem.path == ("train", "total_iter") and "keeps its course" in problem.message
 
 
 def test_what_asks_for_a_gpu_is_not_refused_for_there_is_none() -> None:
