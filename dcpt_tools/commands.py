@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from typing import NoReturn
 
-from dcpt_common import nearest
+from dcpt_common import nearest, wait_briefly
 
 WRONG_USAGE = 2
 COMMANDS = {
@@ -42,6 +42,7 @@ def overview() -> str:
 
 def main() -> int:
     """Run the command that was typed; returns its exit code."""
+    wait_briefly()
     name, *words = sys.argv[1:] or [""]
     if name in ("-h", "--help", ""):
         print(overview(), file=sys.stdout if name else sys.stderr)
@@ -64,6 +65,7 @@ def launch(module: str, script: str) -> NoReturn:
         module: Of the command, below dcpt_tools.
         script: Relative to the repository.
     """
+    wait_briefly()
     command = import_module(f"dcpt_tools.{module}")
     name = next((name for name, (found, _) in COMMANDS.items() if found == module), "")
     spoken = str(command.__doc__).replace(f"-m dcpt_tools {name} ", f"{script} ")

@@ -7,7 +7,6 @@ peak memory, the share of the machine's floor.
 """
 
 import argparse
-import json
 import shlex
 import sys
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from benchmarks import commands
 from benchmarks.timing import conditions, markdown
 
+from dcpt_common import to_json
 from dcpt_models.runtime.command import run_command
 
 
@@ -54,7 +54,7 @@ def main() -> None:
         **found,
     }
     if arguments.json:
-        print(json.dumps(record))
+        print(to_json(record))
         return
     for table in record["tables"]:
         print(f"\n### {table['title']}\n\n{markdown(table['rows'])}")

@@ -17,6 +17,7 @@ from dcpt_arch.backbones.families import Family, StateDict, count, register_fami
 from dcpt_arch.layers.local_average import LocalAveragePool
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d, Stage
 from dcpt_arch.layers.scaled_conv import scaled_conv
+from dcpt_common import Count, Natural
 
 
 class NAFBlock(nn.Module):
@@ -87,16 +88,16 @@ class NAFNet(RestorationBackbone):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        width: int = 64,
-        enc_blk_nums: Sequence[int] = (1, 1, 1, 28),
-        middle_blk_num: int = 1,
-        dec_blk_nums: Sequence[int] = (1, 1, 1, 1),
-        tlc_size: int | None = None,
+        in_channels: Count = 3,
+        out_channels: Count = 3,
+        width: Count = 64,
+        enc_blk_nums: Sequence[Natural] = (1, 1, 1, 28),
+        middle_blk_num: Natural = 1,
+        dec_blk_nums: Sequence[Natural] = (1, 1, 1, 1),
+        tlc_size: Count | None = None,
         checkpointing: bool = False,
         initial_scale: float = 0.0,
-        fold: int = 1,
+        fold: Count = 1,
     ) -> None:
         super().__init__()
         if fold < 1:

@@ -15,6 +15,7 @@ from dcpt_arch.backbones.base import FeatureInfo, RestorationBackbone, check_lev
 from dcpt_arch.backbones.families import Family, StateDict, register_family
 from dcpt_arch.backbones.restormer_arch import Restormer, restormer_arguments
 from dcpt_arch.layers.restormer_block import LayerNormKind, TransformerBlock, Upsample
+from dcpt_common import Count, Natural, Positive
 
 
 class PromptGenerationModule(nn.Module):
@@ -79,19 +80,19 @@ class PromptIR(Restormer):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        dim: int = 48,
-        num_blocks: Sequence[int] = (4, 6, 6, 8),
-        num_refinement_blocks: int = 4,
-        heads: Sequence[int] = (1, 2, 4, 8),
-        ffn_expansion_factor: float = 2.66,
+        in_channels: Count = 3,
+        out_channels: Count = 3,
+        dim: Count = 48,
+        num_blocks: Sequence[Natural] = (4, 6, 6, 8),
+        num_refinement_blocks: Natural = 4,
+        heads: Sequence[Count] = (1, 2, 4, 8),
+        ffn_expansion_factor: Positive = 2.66,
         bias: bool = False,
         layer_norm: LayerNormKind = "with_bias",
         prompts: bool = True,
-        prompt_dims: Sequence[int] = (64, 128, 320),
-        prompt_sizes: Sequence[int] = (64, 32, 16),
-        prompt_len: int = 5,
+        prompt_dims: Sequence[Count] = (64, 128, 320),
+        prompt_sizes: Sequence[Count] = (64, 32, 16),
+        prompt_len: Count = 5,
         checkpointing: bool = False,
     ) -> None:
         common = (ffn_expansion_factor, bias, layer_norm)

@@ -14,6 +14,7 @@ from dcpt_arch.backbones.base import SETTING, FeatureInfo, RestorationBackbone, 
 from dcpt_arch.backbones.families import Family, StateDict, count, hidden_factor, register_family, settings_of
 from dcpt_arch.layers.norm_and_stage import Stage
 from dcpt_arch.layers.restormer_block import Downsample, LayerNormKind, PatchEmbed, TransformerBlock, Upsample
+from dcpt_common import Count, Natural, Positive
 
 
 @ARCH_REGISTRY.register()
@@ -46,16 +47,16 @@ class Restormer(RestorationBackbone):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        dim: int = 48,
-        num_blocks: Sequence[int] = (4, 6, 6, 8),
-        num_refinement_blocks: int = 4,
-        heads: Sequence[int] = (1, 2, 4, 8),
-        ffn_expansion_factor: float = 2.66,
+        in_channels: Count = 3,
+        out_channels: Count = 3,
+        dim: Count = 48,
+        num_blocks: Sequence[Natural] = (4, 6, 6, 8),
+        num_refinement_blocks: Natural = 4,
+        heads: Sequence[Count] = (1, 2, 4, 8),
+        ffn_expansion_factor: Positive = 2.66,
         bias: bool = False,
         layer_norm: LayerNormKind = "with_bias",
-        norm_eps: float = 1e-5,
+        norm_eps: Positive = 1e-5,
         relu_attention: bool = False,
         checkpointing: bool = False,
     ) -> None:

@@ -22,6 +22,7 @@ from dcpt_arch.backbones.families import Family, StateDict, count, hidden_factor
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d, Stage
 from dcpt_arch.layers.pixel_linear import PixelLinear
 from dcpt_arch.layers.window_attention import Windows, attention, reorder, shifted_window_mask, windows_of
+from dcpt_common import Count, Natural, Positive
 
 # The mean colour of the images SwinIR was published with (DIV2K).
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
@@ -179,14 +180,14 @@ class DCPTSwinIR(RestorationBackbone):
 
     def __init__(
         self,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        embed_dim: int = 180,
-        depths: Sequence[int] = (6, 6, 6, 6, 6, 6),
-        num_heads: Sequence[int] = (6, 6, 6, 6, 6, 6),
-        window_size: int = 8,
-        mlp_ratio: float = 2.0,
-        img_range: float = 1.0,
+        in_channels: Count = 3,
+        out_channels: Count = 3,
+        embed_dim: Count = 180,
+        depths: Sequence[Natural] = (6, 6, 6, 6, 6, 6),
+        num_heads: Sequence[Count] = (6, 6, 6, 6, 6, 6),
+        window_size: Count = 8,
+        mlp_ratio: Positive = 2.0,
+        img_range: Positive = 1.0,
         position_bias: bool = True,
         shift_mask: bool = True,
         checkpointing: bool = False,

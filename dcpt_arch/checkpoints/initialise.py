@@ -17,6 +17,7 @@ from dcpt_arch.checkpoints.loading import (
     read_checkpoint,
     to_our_layout,
 )
+from dcpt_arch.checkpoints.strays import without_counters
 
 Scope = Literal["all", "encoder"]
 
@@ -37,7 +38,7 @@ def initialise(
     Raises:
         CheckpointError: If the file is bad, nothing fits, or `strict` is not met; with the difference in short.
     """
-    weights = find_weights(read_checkpoint(path), key)
+    weights = find_weights(read_checkpoint(path), key, path)
     state = to_our_layout(weights.state)
     left_out: list[str] = []
     if scope == "encoder":
@@ -45,6 +46,7 @@ def initialise(
             raise CheckpointError(f"{type(network).__name__} declares no head, so there is no encoder to load alone")
         left_out = [name for name in network.state_dict() if network.is_head(name)]
         state = {name: value for name, value in state.items() if not network.is_head(name)}
+    state = without_counters(state, compare(network, state).unexpected, str(path))
     difference = compare(network, state)
     missing = [name for name in difference.missing if name not in left_out]
     fits = not (missing or difference.unexpected or difference.reshaped)

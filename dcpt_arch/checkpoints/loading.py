@@ -19,11 +19,17 @@ from torch import nn
 
 from dcpt_arch.backbones.base import SETTING, RestorationBackbone
 from dcpt_arch.backbones.families import FAMILIES, Family
+from dcpt_arch.checkpoints.recognising import SAVE, what_has_no_tensors, what_it_is, what_was_refused
+from dcpt_arch.checkpoints.strays import is_counter, without_counters, without_strays
 
 StateDict = dict[str, torch.Tensor]
 
-# Where projects put the weights inside a file; the averaged ones come first because they are what was evaluated.
-WEIGHT_KEYS = ("params_ema", "params", "state_dict", "model")
+# Where projects put the averaged weights inside a file: BasicSR; neosr and traiNNer; mmengine; timm; others.
+AVERAGED_KEYS = ("params_ema", "params-ema", "ema_state_dict", "state_dict_ema", "model_ema", "ema")
+# And the weights; the averaged ones come first because they are what was evaluated.
+WEIGHT_KEYS = (*AVERAGED_KEYS, "params", "state_dict", "model")
+# Begins the names of averaged weights that stand beside the others in one state dict: mmagic; ema-pytorch.
+AVERAGED_PREFIXES = ("generator_ema.", "ema_model.")
 # What wrappers put before every key: DistributedDataParallel, torch.compile, Lightning modules.
 PREFIXES = ("module.", "_orig_mod.", "net_g.", "net.", "model.")
 
@@ -81,6 +87,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
+        what = what_it_is(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); mend its rights or copy it") from error
+    if what:
+        raise CheckpointError(f"{path} {what}")
+    try:
         if path.suffix == ".safetensors":
             content = load_file(path)
         else:
@@ -88,55 +100,89 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except SafetensorError as error:
         raise CheckpointError(f"{path}: truncated or no safetensors file ({error}); copy or save it again") from error
     except pickle.UnpicklingError as error:
-        # Of torch's many lines, which begin by recommending to run the code, the one that names what was refused.
-        refused = next((f" ({line.strip()})" for line in str(error).splitlines() if "GLOBAL" in line), "")
-        raise CheckpointError(f"{path}: not a file of plain weights, so it was not opened{refused}") from error
+        raise CheckpointError(f"{path}: {what_was_refused(str(error))}") from error
     except Exception as error:  # a damaged file can raise nearly anything: struct.error, IndexError, AssertionError
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path}: truncated or not a checkpoint ({first}); copy or save it again") from error
     if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(f"{path}: holds no weights, but {'an empty dict' if content == {} else type(content)}")
+        holds = "an empty dict" if content == {} else f"a {type(content).__name__}"
+        raise CheckpointError(f"{path}: holds no weights, but {holds}; where it was made, save weights by {SAVE}")
     return dict(content)
 
 
-def find_weights(content: Mapping[str, Any], key: str | None = None) -> Weights:
+def find_weights(content: Mapping[str, Any], key: str | None = None, file: str | Path = "") -> Weights:
     """Unwrap the state dict of a network from what a file holds.
 
     Args:
         content: What `read_checkpoint` returned, or a state dict.
         key: Where the weights stand ("params", "params_ema"). By default the averaged ones if there are any.
+        file: Where the content is from, for messages.
 
     Returns:
-        The weights without the prefixes of wrappers, and the key they were found under.
+        The weights without the prefixes of wrappers and without what tools leave beside them, and the key they were
+        found under.
 
     Raises:
-        CheckpointError: If there are none under `key`, or none at all.
+        CheckpointError: If there are none under `key`, or none at all, or they are NaN or infinite.
     """
-    found = ""
+    where, found = f"{file}: " if file else "", ""
     if key is not None:
         if not isinstance(content.get(key), Mapping):
-            raise CheckpointError(f"no weights under '{key}'; the file holds: {', '.join(map(str, content))}"[:300])
+            holds = f"{where}no weights under '{key}'; the file holds: {', '.join(map(str, content))}"
+            raise CheckpointError(holds[:300] if not where else holds[: len(where) + 300])
         content, found = content[key], key
     else:
-        for candidate in WEIGHT_KEYS:
-            if isinstance(content.get(candidate), Mapping):
-                content, found = content[candidate], candidate
-                break
-    state = {
-        name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, torch.Tensor)
-    }
+        while (inner := next((each for each in WEIGHT_KEYS if _has_tensors(content.get(each))), None)) is not None:
+            content, found = content[inner], f"{found}:{inner}" if found else inner
+    state = dict(_tensors(content))
     if not state:
-        raise CheckpointError(
-            f"no tensors in the checkpoint; it holds: {', '.join(map(str, content)) or 'nothing'}"[:300]
-        )
+        named = next((content[each] for each in WEIGHT_KEYS if isinstance(content.get(each), Mapping)), content)
+        raise CheckpointError(f"{where}{what_has_no_tensors(named)}")
+    state = _unwrapped(without_strays(state, str(file)))
+    _refuse_not_finite(state, where)
+    return Weights(state, found)
+
+
+def _tensors(content: Mapping[Any, Any]) -> list[tuple[str, torch.Tensor]]:
+    return [(k, value) for k, value in content.items() if isinstance(k, str) and isinstance(value, torch.Tensor)]
+
+
+def _has_tensors(content: Any) -> bool:
+    """Whether something is a state dict, or holds one under a known key."""
+    if not isinstance(content, Mapping):
+        return False
+    return bool(_tensors(content)) or any(_has_tensors(content.get(key)) for key in WEIGHT_KEYS)
+
+
+def _unwrapped(state: StateDict) -> StateDict:
+    """Names without what wrappers put before them; of averaged and other weights in one state dict, the averaged."""
+    averaged = next((p for p in AVERAGED_PREFIXES if any(name.startswith(p) for name in state)), None)
+    if averaged:
+        state = {name[len(averaged) :]: value for name, value in state.items() if name.startswith(averaged)}
     stripped = True
     while stripped:
         stripped = False
         for prefix in PREFIXES:
-            if all(name.startswith(prefix) for name in state):
-                state = {name[len(prefix) :]: value for name, value in state.items()}
+            # A count that stands outside of the wrapper is none of its weights.
+            inside = [name for name in state if "." in name or not is_counter(state[name])]
+            if inside and all(name.startswith(prefix) for name in inside):
+                state = {name.removeprefix(prefix): value for name, value in state.items()}
                 stripped = True
-    return Weights(state, found)
+    return state
+
+
+def _refuse_not_finite(state: StateDict, where: str) -> None:
+    """Raise an error if weights are NaN or infinite; masks may be minus infinity."""
+    for name, value in state.items():
+        value = value.float() if value.is_floating_point() and value.element_size() == 1 else value
+        if not (value.is_floating_point() or value.is_complex()) or bool(value.isfinite().all()):
+            continue
+        if "mask" not in name or bool(value.isnan().any()):
+            count = int((~value.isfinite()).sum())
+            raise CheckpointError(
+                f"{where}{count} of {value.numel()} values of '{name}' are NaN or infinite: the training that "
+                "wrote it has diverged; take an earlier checkpoint"
+            )
 
 
 def compare(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Difference:
@@ -171,6 +217,11 @@ def likely_reason(network: nn.Module, state: Mapping[str, torch.Tensor], differe
         )
     if not difference.matching:
         return f"These are no weights of {kind}."
+    if not (difference.missing or difference.reshaped) and all(state[n].numel() == 1 for n in difference.unexpected):
+        return (
+            f"All weights of {kind} are there and fit. If what is left are numbers of a tool, go on without them "
+            "(path:strict_load_g: false, or remove them from the file); if not, this is a network like it, but another."
+        )
     return f"{kind} has other options here (width, numbers of blocks); see the option file beside that checkpoint."
 
 
@@ -218,10 +269,7 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
     """
     content = source if isinstance(source, Mapping) else read_checkpoint(source)
     name = "the given state dict" if isinstance(source, Mapping) else str(source)
-    try:
-        weights = find_weights(content)
-    except CheckpointError as error:
-        raise CheckpointError(f"{name}: {error}") from error
+    weights = find_weights(content, file=name)
     family = detect_family(weights.state)
     if family is None:
         known = ", ".join(f.network.__name__ for f in FAMILIES)
@@ -241,6 +289,7 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
         state.pop(SETTING + key, None)
         if SETTING + key in network.state_dict():
             state[SETTING + key] = network.state_dict()[SETTING + key]
+    state = without_counters(state, compare(network, state).unexpected, name)
     difference = compare(network, state)
     if difference:
         reason = likely_reason(network, state, difference)

@@ -12,6 +12,7 @@ from torch import nn
 from dcpt_arch.backbones.base import FeatureInfo
 from dcpt_arch.classifiers.base import LevelClassifier, Levels
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d
+from dcpt_common import Count
 
 
 class NormedConv2d(nn.Conv2d):
@@ -67,7 +68,7 @@ class DegradationClassifier(LevelClassifier):
         feature_info: Sequence[FeatureInfo],
         classes: int,
         levels: Levels = "all",
-        width: int | None = None,
+        width: Count | None = None,
     ) -> None:
         super().__init__(feature_info, classes, levels, width)
         widths = [info.channels if width is None else min(info.channels, width) for info in self.used]

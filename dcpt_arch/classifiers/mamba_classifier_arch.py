@@ -14,6 +14,7 @@ from dcpt_arch.backbones.base import FeatureInfo
 from dcpt_arch.classifiers.base import Levels, check_positive
 from dcpt_arch.classifiers.tokens import TokenClassifier
 from dcpt_arch.layers.selective_scan import selective_scan
+from dcpt_common import Count
 
 
 class StateSpace(nn.Module):
@@ -102,11 +103,11 @@ class VimDegradationClassifier(TokenClassifier):
         feature_info: Sequence[FeatureInfo],
         classes: int,
         levels: Levels = "all",
-        width: int | None = None,
-        grid: int = 8,
-        depth: int = 4,
-        state_size: int = 16,
-        expand: int = 2,
+        width: Count | None = None,
+        grid: Count = 8,
+        depth: Count = 4,
+        state_size: Count = 16,
+        expand: Count = 2,
     ) -> None:
         super().__init__(feature_info, classes, levels, width, grid)
         check_positive({"depth": depth, "state_size": state_size, "expand": expand})

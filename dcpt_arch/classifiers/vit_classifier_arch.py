@@ -12,6 +12,7 @@ from torch import nn
 from dcpt_arch.backbones.base import FeatureInfo
 from dcpt_arch.classifiers.base import Levels, check_positive
 from dcpt_arch.classifiers.tokens import TokenClassifier
+from dcpt_common import Count, Positive
 
 
 class SelfAttention(nn.Module):
@@ -78,11 +79,11 @@ class ViTDegradationClassifier(TokenClassifier):
         feature_info: Sequence[FeatureInfo],
         classes: int,
         levels: Levels = "all",
-        width: int | None = None,
-        grid: int = 8,
-        depth: int = 4,
-        heads: int = 4,
-        mlp_ratio: float = 2.0,
+        width: Count | None = None,
+        grid: Count = 8,
+        depth: Count = 4,
+        heads: Count = 4,
+        mlp_ratio: Positive = 2.0,
     ) -> None:
         super().__init__(feature_info, classes, levels, width, grid)
         check_positive({"depth": depth, "heads": heads, "mlp_ratio": mlp_ratio})

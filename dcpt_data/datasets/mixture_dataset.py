@@ -12,6 +12,7 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 from torch.utils.data import Dataset
 
+from dcpt_common import Count
 from dcpt_data.datasets.degradation_dataset import ImageSet, Sample
 from dcpt_data.datasets.options import LoaderOptions, ReadingOptions, SetOptions, pick
 from dcpt_data.datasets.sampling import PlainKeys, SampleKey
@@ -22,7 +23,7 @@ from dcpt_data.errors import DataError
 class PartOptions(SetOptions):
     """One part of a mixture: which images, and how often they come in one epoch of it."""
 
-    repeat_ratio: int = 1
+    repeat_ratio: Count = 1
 
 
 @DATASET_REGISTRY.register()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
-from dcpt_common import nearest
+from dcpt_common import Count, Natural, Seed, nearest
 from dcpt_data.datasets.sampling import Stage
 from dcpt_data.errors import DataError
 from dcpt_data.sources.pairing import Rule
@@ -35,7 +35,7 @@ class SetOptions:
     pairing: Rule | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     datasets_root: str = "datasets"
-    limit: int | None = None
+    limit: Count | None = None
 
 
 @dataclass(kw_only=True)
@@ -73,10 +73,10 @@ class ReadingOptions:
     name: str = ""
     phase: Literal["train", "val", "test"] = "train"
     scale: Literal[1] = 1
-    gt_size: int = 128
+    gt_size: Count = 128
     use_hflip: bool = True
     use_rot: bool = True
-    seed: int = 0
+    seed: Seed = 0
     io_backend: IOBackend = field(default_factory=IOBackend)
 
 
@@ -94,8 +94,8 @@ class LoaderOptions:
     """
 
     type: str
-    batch_size_per_gpu: int = 1
-    num_worker_per_gpu: int = 0
+    batch_size_per_gpu: Count = 1
+    num_worker_per_gpu: Natural = 0
     pin_memory: bool = False
     progressive: list[Stage] = field(default_factory=list)
 

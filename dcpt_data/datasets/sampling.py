@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler, get_worker_info
 
+from dcpt_common import Count
+
 SampleKey = tuple[int, ...]
 """(epoch, index): a sample's random generator comes from both, so a sample differs every epoch; and, in a stage of
 progressive training, the side of its crop."""
@@ -26,9 +28,9 @@ class Stage:
         batch_size_per_gpu: Samples of one process in one iteration.
     """
 
-    until: int
-    gt_size: int
-    batch_size_per_gpu: int
+    until: Count
+    gt_size: Count
+    batch_size_per_gpu: Count
 
 
 class PlainKeys:

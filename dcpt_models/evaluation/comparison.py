@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dcpt_common import to_json
 from dcpt_models.evaluation.charts import draw_chart
 from dcpt_models.evaluation.published import PublishedTable
 from dcpt_models.evaluation.table import Method, Table, as_csv
@@ -136,5 +136,5 @@ def write_comparison(evaluations: list[Evaluation], out: Path, chart: Path | Non
         "files": {kind: str(file) for kind, file in files.items()},
         "charts": [str(file) for file in charts],
     }
-    files["json"].write_text(json.dumps(record, indent=1), encoding="utf-8")
+    files["json"].write_text(to_json(record, indent=1), encoding="utf-8")
     return "\n".join(lines), record

@@ -74,7 +74,7 @@ def pack(run: Path, folder: Path, overwrite: bool = False) -> Package:
     options = read_options(option_file_of(network)).values
     if not options.get("network_dc"):
         raise OptionError(f"{run}: a run without `network_dc`, so there is no classifier to pack")
-    states = (load_network(network).state_dict(), find_weights(read_checkpoint(classifier)).state)
+    states = (load_network(network).state_dict(), find_weights(read_checkpoint(classifier), file=classifier).state)
     folder.mkdir(parents=True, exist_ok=True)
     for file, state in zip(package, states, strict=False):
         half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 
+from dcpt_common import NotNegative
+
 
 class _Focal(nn.Module):
     """Weighs the cross-entropy -log p of whatever is to be told by (1 - p)^gamma (Lin et al., ICCV 2017, Eq. 4)."""
@@ -36,7 +38,7 @@ class FocalLoss(_Focal):
         ValueError: If `gamma` is negative.
     """
 
-    def __init__(self, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
+    def __init__(self, gamma: NotNegative = 2.0, loss_weight: NotNegative = 1.0) -> None:
         super().__init__(gamma, loss_weight)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -67,7 +69,7 @@ class BinaryFocalLoss(_Focal):
         ValueError: If `gamma` is negative.
     """
 
-    def __init__(self, gamma: float = 2.0, loss_weight: float = 1.0) -> None:
+    def __init__(self, gamma: NotNegative = 2.0, loss_weight: NotNegative = 1.0) -> None:
         super().__init__(gamma, loss_weight)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

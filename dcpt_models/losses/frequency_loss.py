@@ -6,6 +6,8 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 
+from dcpt_common import NotNegative
+
 
 @LOSS_REGISTRY.register()
 class FrequencyL1Loss(nn.Module):
@@ -20,7 +22,7 @@ class FrequencyL1Loss(nn.Module):
         frequency_weight: Share of the second term; MIMO-UNet has 0.1 of a transform that is not orthonormal.
     """
 
-    def __init__(self, loss_weight: float = 1.0, frequency_weight: float = 0.5) -> None:
+    def __init__(self, loss_weight: NotNegative = 1.0, frequency_weight: NotNegative = 0.5) -> None:
         super().__init__()
         self.loss_weight, self.frequency_weight = loss_weight, frequency_weight
 

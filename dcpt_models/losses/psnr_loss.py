@@ -8,6 +8,8 @@ import torch
 from basicsr.utils.registry import LOSS_REGISTRY
 from torch import nn
 
+from dcpt_common import NotNegative, Positive
+
 
 @LOSS_REGISTRY.register()
 class PSNRLoss(nn.Module):
@@ -28,7 +30,9 @@ class PSNRLoss(nn.Module):
         ValueError: If `error` is neither.
     """
 
-    def __init__(self, loss_weight: float = 1.0, limit: float = 80.0, error: Literal["l1", "l2"] = "l2") -> None:
+    def __init__(
+        self, loss_weight: NotNegative = 1.0, limit: Positive = 80.0, error: Literal["l1", "l2"] = "l2"
+    ) -> None:
         super().__init__()
         if error not in ("l1", "l2"):
             raise ValueError(f"error must be 'l1' or 'l2', not {error!r}")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from basicsr.archs import build_network
@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader
 
 from dcpt_arch.checkpoints.initialise import Scope, initialise
 from dcpt_arch.checkpoints.loading import CheckpointError, read_checkpoint
+from dcpt_common import Count, Positive, Range
 from dcpt_models.errors import OptionError
+from dcpt_models.methods.dry_pass import SIDE, check_restores
 from dcpt_models.methods.labels import class_indices, multi_hot
 from dcpt_models.optim.ema import MovingAverage
 from dcpt_models.optim.optimizers import LearningRates, build_optimizer, load_optimizer
@@ -63,18 +65,18 @@ class TrainOptions:
         pixel_opt: The pixel loss: `type` in the engine's loss registry, and its arguments.
     """
 
-    total_iter: int
+    total_iter: Count
     optim_g: dict[str, Any]
     scheduler: dict[str, Any] | None = None
-    warmup_iter: int = -1
-    ema_decay: float = 0.0
-    grad_clip: float | None = None
-    accumulate: int = 1
+    warmup_iter: Annotated[int, Range(least=-1)] = -1
+    ema_decay: Annotated[float, Range(least=0, below=1)] = 0.0
+    grad_clip: Positive | None = None
+    accumulate: Count = 1
     precision: Precision = "fp32"
     compile: bool = False
     channels_last: bool = True
     tf32: bool | None = None
-    max_bad_steps: int = 10
+    max_bad_steps: Count = 10
     pixel_opt: dict[str, Any] = field(default_factory=lambda: {"type": "L1Loss"})
 
 
@@ -154,12 +156,15 @@ class DegradationModel(BaseModel):
         """Build a network and put it on the device under its label; returns it.
 
         Raises:
-            OptionError: If the network refuses its arguments.
+            OptionError: If the network refuses its arguments, or `net_g` does not give images of the shape of gt.
         """
         try:
             network = build_network(section)
-        except ValueError as error:
-            raise OptionError(f"key 'network_{label}': {error}") from error
+        except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise OptionError(f"key 'network_{label}': {error}; mend {section.get('type')}'s arguments") from error
+        if label == "g":
+            crop = (self.opt.get("datasets", {}).get("train") or {}).get("gt_size", SIDE) if self.is_train else SIDE
+            check_restores(network, f"network_{label}", crop)
         self.networks[label] = network.to(self.device).to(memory_format=self.memory_format)
         count = sum(p.numel() for p in network.parameters())
         self.logger.info(f"net_{label}: {type(network).__name__}, {count:,} parameters")

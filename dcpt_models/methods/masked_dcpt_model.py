@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from dcpt_common import Count, Range
 from dcpt_models.methods.dc_train_model import DCTrainModel, DCTrainTrainOptions
-from dcpt_models.options.check import Problem
 
 
 @dataclass(kw_only=True)
@@ -21,8 +21,8 @@ class MaskedDCPTTrainOptions(DCTrainTrainOptions):
         mask_patch: Side of a patch in pixels.
     """
 
-    mask_ratio: float = 0.5
-    mask_patch: int = 16
+    mask_ratio: Annotated[float, Range(above=0, below=1)] = 0.5
+    mask_patch: Count = 16
 
 
 @MODEL_REGISTRY.register()
@@ -36,17 +36,6 @@ class MaskedDCPTModel(DCTrainModel):
 
     TrainOptions: ClassVar[type] = MaskedDCPTTrainOptions
     train: MaskedDCPTTrainOptions
-
-    @classmethod
-    def problems(cls, options: dict[str, Any], is_train: bool) -> list[Problem]:
-        problems = super().problems(options, is_train)
-        train = cls.train_options(options)
-        ratio, patch = train.mask_ratio, train.mask_patch
-        if not 0 < ratio < 1:
-            problems.append(Problem(("train", "mask_ratio"), f"must lie between 0 and 1, not be {ratio}"))
-        if patch < 1:
-            problems.append(Problem(("train", "mask_patch"), f"must be 1 or more, not {patch}"))
-        return problems
 
     def network_input(self) -> torch.Tensor:
         count, _, height, width = self.lq.shape

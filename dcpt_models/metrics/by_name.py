@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import METRIC_REGISTRY
 
-from dcpt_common import nearest
+from dcpt_common import Natural, nearest
+from dcpt_models.errors import MetricError
 
 # A perfect image has an infinite PSNR, with which no average can be formed; what is better than this counts as this.
 PERFECT_PSNR = 100.0
@@ -92,7 +93,7 @@ def luma(images: torch.Tensor) -> torch.Tensor:
 
 
 def psnr(
-    images: torch.Tensor, target: torch.Tensor, *, crop_border: int = 0, test_y_channel: bool = False
+    images: torch.Tensor, target: torch.Tensor, *, crop_border: Natural = 0, test_y_channel: bool = False
 ) -> torch.Tensor:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / MSE), at most `PERFECT_PSNR`.
 
@@ -115,7 +116,7 @@ def psnr(
 
 
 def ssim(
-    images: torch.Tensor, target: torch.Tensor, *, crop_border: int = 0, test_y_channel: bool = False
+    images: torch.Tensor, target: torch.Tensor, *, crop_border: Natural = 0, test_y_channel: bool = False
 ) -> torch.Tensor:
     """Structural similarity, the mean over pixels and channels.
 
@@ -243,7 +244,7 @@ def _by_pyiqa(name: str) -> Metric:
     if name not in DEFAULT_CONFIGS:
         raise ValueError(f"pyiqa has no metric '{name}'{nearest(name, DEFAULT_CONFIGS)}")
 
-    def compute(images: torch.Tensor, target: torch.Tensor, *, crop_border: int = 0) -> torch.Tensor:
+    def compute(images: torch.Tensor, target: torch.Tensor, *, crop_border: Natural = 0) -> torch.Tensor:
         metric = _pyiqa_metric(name, images.device)
         pair = [(x / 255).float() for x in _prepare(images, target, crop_border, test_y_channel=False)]
         return metric(*(pair if metric.metric_mode == "FR" else pair[:1])).flatten()
@@ -288,6 +289,10 @@ def measure(
 
     Returns:
         Name -> value.
+
+    Raises:
+        MetricError: If a metric cannot be computed on these; the message names its key and their size.
+        OSError: If what it needs cannot be read.
     """
     if not metrics:
         return {}
@@ -295,7 +300,16 @@ def measure(
     values = {}
     for name, section in metrics.items():
         arguments = {key: value for key, value in section.items() if key not in ("type", "better")}
-        value = find_metric(section["type"])(a, b, **arguments).item()
+        try:
+            value = find_metric(section["type"])(a, b, **arguments).item()
+        except (OSError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # metrics of others fail in whatever way
+            why = str(error).strip().splitlines()
+            raise MetricError(
+                f"key 'val:metrics:{name}': {section['type']} cannot be computed on {_size(image)} pixels "
+                f"({why[0] if why else type(error).__name__}); leave such images out, or change or remove the metric"
+            ) from error
         # A PSNR of the engine's registry is infinite for a perfect image.
         values[name] = PERFECT_PSNR if value == float("inf") else value
     return values

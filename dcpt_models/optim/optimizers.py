@@ -83,6 +83,9 @@ class LearningRates:
         optimizers: What is scheduled.
         opt: The `scheduler` section; None for constant rates.
         warmup_iter: Iterations over which the rates rise linearly from 0 to the scheduled values; below 1 for none.
+
+    Attributes:
+        scheduled: The rates of the scheduler's own course, without the warm-up, as `current` gives those in force.
     """
 
     def __init__(self, optimizers: list[torch.optim.Optimizer], opt: dict[str, Any] | None, warmup_iter: int) -> None:
@@ -90,7 +93,7 @@ class LearningRates:
         arguments = dict(opt or {"type": "ConstantLR", "factor": 1.0})
         kind = scheduler_class(arguments.pop("type"))
         self.schedulers = [kind(optimizer, **arguments) for optimizer in optimizers]
-        self._scheduled = self.current()
+        self.scheduled = self.current()
 
     def current(self) -> list[list[float]]:
         """The rates now in force: one list an optimiser, one number a parameter group."""
@@ -105,22 +108,22 @@ class LearningRates:
         """Set the rates of an iteration; to be called before it, iterations counting from 1."""
         if iteration > 1:
             # Schedulers read their last rate back from the optimiser, where warm-up has changed it.
-            self._set(self._scheduled, 1.0)
+            self._set(self.scheduled, 1.0)
             with warnings.catch_warnings():
                 # In a resumed run the optimiser's steps were made by another process, which PyTorch cannot know.
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
                 for scheduler in self.schedulers:
                     scheduler.step()
-            self._scheduled = self.current()
+            self.scheduled = self.current()
         if iteration < self.warmup_iter:
-            self._set(self._scheduled, iteration / self.warmup_iter)
+            self._set(self.scheduled, iteration / self.warmup_iter)
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on exactly."""
-        return {"schedulers": [s.state_dict() for s in self.schedulers], "scheduled": self._scheduled}
+        return {"schedulers": [s.state_dict() for s in self.schedulers], "scheduled": self.scheduled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`; the optimisers' own states are loaded elsewhere."""
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
-        self._scheduled = state["scheduled"]
+        self.scheduled = state["scheduled"]

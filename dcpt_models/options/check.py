@@ -16,9 +16,9 @@ import typing
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from dcpt_common import closest, nearest
+from dcpt_common import Range, closest, nearest
 from dcpt_models.errors import OptionError
 from dcpt_models.options.files import Options
 
@@ -106,7 +106,8 @@ def check_value(value: Any, annotation: Any, path: tuple[str, ...] = ()) -> list
     Args:
         value: A value as read from YAML.
         annotation: bool, int (no bool), float (or an int), str, None, Literal, a union, a list, tuple, Sequence or
-            dict of these, a dataclass (a section), or a path (a str). Every other annotation accepts anything.
+            dict of these, a dataclass (a section), or a path (a str); `Annotated` with a `Range` of numbers. Every
+            other annotation accepts anything.
         path: The keys that lead to the value.
 
     Returns:
@@ -114,6 +115,10 @@ def check_value(value: Any, annotation: Any, path: tuple[str, ...] = ()) -> list
     """
     annotation = getattr(annotation, "__value__", annotation)  # what Python 3.12's `type X = ...` stands for
     origin, args = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if origin is Annotated:
+        problems = check_value(value, args[0], path)
+        refusals = (each.refusal(value) for each in args[1:] if isinstance(each, Range) and not problems)
+        return problems + [Problem(path, refusal) for refusal in refusals if refusal]
     if origin in _UNIONS:
         return _check_union(value, annotation, path)
     if dataclasses.is_dataclass(origin) and isinstance(value, dict):
@@ -166,7 +171,7 @@ def _resolved_annotations(obj: Callable[..., Any]) -> dict[str, Any]:
             holder: Any = types.SimpleNamespace(__annotations__={name: annotation})
             resolved.pop(name, None)
             with contextlib.suppress(NameError, AttributeError, SyntaxError, TypeError):
-                hint = typing.get_type_hints(holder, vars(sys.modules[owner.__module__]))[name]
+                hint = typing.get_type_hints(holder, vars(sys.modules[owner.__module__]), include_extras=True)[name]
                 typing.Optional[hint]  # noqa: UP045 - raises TypeError where an annotation is no type, but text or a list
                 resolved[name] = hint
     return resolved
@@ -179,9 +184,15 @@ def _check_union(value: Any, annotation: Any, path: tuple[str, ...]) -> list[Pro
         problems = check_value(value, member, path)
         if not problems:
             return []
-        if not inner and all(problem.path != path for problem in problems):
+        out_of_range = member is not (bare := _bare(member)) and not check_value(value, bare, path)
+        if not inner and (out_of_range or all(problem.path != path for problem in problems)):
             inner = problems
     return inner or [Problem(path, _mismatch(value, annotation))]
+
+
+def _bare(annotation: Any) -> Any:
+    """A type without its range."""
+    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is Annotated else annotation
 
 
 def _members(union: Any) -> tuple[Any, ...]:
@@ -193,6 +204,7 @@ def _members(union: Any) -> tuple[Any, ...]:
 
 def _is_opaque(annotation: Any) -> bool:
     """Whether a type is a class that no value read from YAML is an instance of."""
+    annotation = _bare(annotation)
     origin = typing.get_origin(annotation) or annotation
     plain = origin in (*_LISTS, *_MAPPINGS, *_PATHS, *_SCALARS, object) or dataclasses.is_dataclass(origin)
     return isinstance(origin, type) and not plain
@@ -215,9 +227,10 @@ def _fits(value: Any, origin: Any, args: tuple[Any, ...]) -> bool:
 
 def _mismatch(value: Any, annotation: Any) -> str:
     """Say what was expected and what was found, with the value that was probably meant."""
+    annotation = _bare(annotation)
     choices = _choices(annotation)
     message = f"expected {_named(annotation)}{'; got ' + repr(value) if choices else ', got ' + _shown(value)}"
-    members = typing.get_args(annotation) if typing.get_origin(annotation) in _UNIONS else (annotation,)
+    members = [_bare(each) for each in typing.get_args(annotation)] if _is_union(annotation) else [annotation]
     if isinstance(value, str):
         if (meant := closest(value, [choice for choice in choices if isinstance(choice, str)])) is not None:
             return f"{message}; did you mean {meant!r}?"
@@ -230,19 +243,21 @@ def _mismatch(value: Any, annotation: Any) -> str:
     return message
 
 
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in _UNIONS
+
+
 def _choices(annotation: Any) -> list[Any]:
     """Give what a Literal, or the Literals in a union, allow."""
     args = typing.get_args(annotation)
     if typing.get_origin(annotation) is Literal:
         return list(args)
-    return (
-        [choice for member in args for choice in _choices(member)] if typing.get_origin(annotation) in _UNIONS else []
-    )
+    return [choice for member in args for choice in _choices(member)] if _is_union(annotation) else []
 
 
 def _named(annotation: Any) -> str:
     """Name a type in the words of an option file."""
-    annotation = getattr(annotation, "__value__", annotation)
+    annotation = _bare(getattr(annotation, "__value__", annotation))
     origin, args = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     if origin in _UNIONS:
         return " or ".join(_named(member) for member in _members(annotation))

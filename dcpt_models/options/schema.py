@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from basicsr.utils.registry import (
     ARCH_REGISTRY,
@@ -14,12 +14,15 @@ from basicsr.utils.registry import (
     Registry,
 )
 
-from dcpt_common import nearest
+from dcpt_common import Count, Natural, Range, Seed, nearest
 from dcpt_models.metrics.by_name import find_metric
 from dcpt_models.optim.optimizers import optimizer_class, scheduler_class
 from dcpt_models.options.check import Declaration, Problem, check_mapping, declared_by, raise_problems
 from dcpt_models.options.engine import contradictions
 from dcpt_models.options.files import Options
+from dcpt_models.options.foreign import with_range
+from dcpt_models.options.names import check_names
+from dcpt_models.options.rehearsal import rehearse
 
 
 @dataclass
@@ -58,7 +61,7 @@ class ValOptions:
         metrics: Name -> `type` (see dcpt_models/metrics/by_name.py), its arguments, and `better` ("higher" or "lower").
     """
 
-    val_freq: int = 5000
+    val_freq: Count = 5000
     val_first: bool = False
     save_img: bool = False
     rounded: bool = True
@@ -87,9 +90,9 @@ class LoggerOptions:
         wandb: Send them to Weights & Biases too.
     """
 
-    print_freq: int = 100
-    save_checkpoint_freq: int = 5000
-    keep_last: int | None = None
+    print_freq: Count = 100
+    save_checkpoint_freq: Count = 5000
+    keep_last: Count | None = None
     keep_best: str | None = None
     use_tb_logger: bool = False
     wandb: WandbOptions | None = None
@@ -119,8 +122,8 @@ class DistOptions:
     """
 
     backend: Literal["nccl", "gloo"] | None = None
-    port: int = 29500
-    timeout: int = 1800
+    port: Annotated[int, Range(least=1, most=65535)] = 29500
+    timeout: Count = 1800
 
 
 @dataclass
@@ -150,8 +153,8 @@ class FileOptions:
     dist_params: DistOptions | None = None
     table: TableOptions | None = None
     scale: Literal[1] = 1
-    num_gpu: int | Literal["auto"] = "auto"
-    manual_seed: int = 0
+    num_gpu: Natural | Literal["auto"] = "auto"
+    manual_seed: Seed = 0
 
 
 def network_labels() -> list[str]:
@@ -196,25 +199,14 @@ def _top_level() -> Declaration:
     return Declaration({**declared.annotations, **networks, "path": Any}, declared.required | {"network_g"})
 
 
-# The least value of a number, under whatever section its key stands.
-LEAST: dict[str, float] = {
-    **dict.fromkeys(("total_iter", "print_freq", "save_checkpoint_freq", "val_freq", "gt_size"), 1),
-    **dict.fromkeys(("batch_size_per_gpu", "repeat_ratio", "limit"), 1),
-    **dict.fromkeys(("accumulate", "max_bad_steps", "keep_last", "timeout"), 1),
-    **dict.fromkeys(("manual_seed", "seed", "num_worker_per_gpu", "num_gpu", "lr", "weight_decay", "ema_decay"), 0),
-}
-
-
-def _check_numbers(section: Any, path: tuple[str, ...] = ()) -> list[Problem]:
-    problems: list[Problem] = []
-    for key, value in section.items() if isinstance(section, dict) else ():
-        here = (*path, str(key))
-        problems += _check_numbers(value, here)
-        if isinstance(value, (int, float)) and value < LEAST.get(key, value):
-            problems.append(Problem(here, f"must be {LEAST[key]:g} or more, not {value}"))
-        if key == "ema_decay" and isinstance(value, (int, float)) and value >= 1:
-            problems.append(Problem(here, f"must be below 1, not {value}"))
-    return problems
+def _check_finite(section: Any, path: tuple[str, ...] = ()) -> list[Problem]:
+    """NaN and infinity, wherever they stand: no option means anything with them."""
+    if isinstance(section, dict):
+        return [found for key, value in section.items() for found in _check_finite(value, (*path, str(key)))]
+    if isinstance(section, list):
+        return [found for index, value in enumerate(section) for found in _check_finite(value, (*path, str(index)))]
+    refusal = Range().refusal(section)
+    return [Problem(path, refusal)] if refusal else []
 
 
 def _find(registry: Registry) -> Callable[[str], Any]:
@@ -253,8 +245,9 @@ def _check_typed(
     except ValueError as error:
         return [Problem((*path, "type"), str(error))]
     declared = declared_by(kind, skip=(*skip, "type"))
+    annotations = {key: with_range(kind, key, annotation) for key, annotation in declared.annotations.items()}
     declared = Declaration(
-        {**declared.annotations, **(extra or {}), "type": str}, declared.required, declared.open and not closed
+        {**annotations, **(extra or {}), "type": str}, declared.required, declared.open and not closed
     )
     return check_mapping(section, declared, path)
 
@@ -347,8 +340,8 @@ def check_options(options: Options, is_train: bool) -> None:
         if values.get(key) is not None:
             problems += _check_typed(values[key], (key,), _find(ARCH_REGISTRY), ("feature_info", "classes"))
     problems += _check_model(values, model)
-    problems += _check_datasets(values.get("datasets"), getattr(model, "labels", ("g",)))
-    problems += _check_numbers(values)
+    problems += _check_datasets(values.get("datasets"), getattr(model, "labels", ("g",))) + check_names(values)
+    problems += _check_finite(values)
     if is_train:
         problems += _needs_of_training(values, model)
     elif isinstance(values.get("train"), dict):
@@ -361,7 +354,7 @@ def check_options(options: Options, is_train: bool) -> None:
         given = ("images", "target", "img", "img2")
         problems += _check_typed(section, path, find_metric, given, better, closed=True)
     if not problems and is_train:
-        problems += _check_together(values)
+        problems += _check_together(values) + rehearse(values["train"])
     if not problems and model is not None and hasattr(model, "problems"):
         problems += model.problems(values, is_train)
     raise_problems(_distinct(problems), options)

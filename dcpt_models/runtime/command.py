@@ -10,7 +10,7 @@ from typing import Any
 
 from dcpt_arch.checkpoints.loading import CheckpointError
 from dcpt_common import import_extension
-from dcpt_models.errors import OptionError, RunError, Stopped
+from dcpt_models.errors import MetricError, OptionError, RunError, Stopped
 from dcpt_models.runtime.allocator import keep_freed_memory
 from dcpt_models.runtime.distributed import stop_processes
 
@@ -64,7 +64,7 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
         main()
     except OptionError as error:
         return _end(error, WRONG_USAGE)
-    except (CheckpointError, FloatingPointError, OSError, RunError) as error:
+    except (CheckpointError, FloatingPointError, MetricError, OSError, RunError) as error:
         return _end(error, FAILED)
     except failures as error:
         return _end(error, FAILED)

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from basicsr.models import build_model
 
-from dcpt_models.errors import RunError, Stopped
+from dcpt_models.errors import OptionError, RunError, Stopped
 from dcpt_models.methods.base_model import DegradationModel
+from dcpt_models.options.rehearsal import rehearse_saved
 from dcpt_models.runtime.checkpoint_files import remove_old
 from dcpt_models.runtime.distributed import lost_contact
 from dcpt_models.runtime.signals import Batches, Interruptible, stop_on_signals
 from dcpt_models.training.progress import Progress
 from dcpt_models.training.run import Run
+from dcpt_models.validation.first_images import try_metrics
 from dcpt_models.validation.validate import Results
 
 # Iterations after which several processes ask each other whether one was told to stop: seldom enough to cost nothing,
@@ -37,10 +39,13 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     Raises:
         Stopped: If the run was asked to stop. Its state is saved.
         FloatingPointError: If too many iterations in a row made no update, or weights are not finite.
+        MetricError: If a metric cannot be computed on a validation image.
+        OptionError: If a network, a loss or a saved schedule does not suit the run.
         OSError: If a checkpoint cannot be written.
         RunError: If a worker or another process has ended.
     """
     opt = run.opt
+    try_metrics(val_loaders, opt["val"])
     set_tf32(opt["train"].get("tf32"))
     # As BasicSR sets it: batches of one size, for which the fastest algorithm is worth looking for.
     torch.backends.cudnn.benchmark = True
@@ -49,6 +54,8 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     model: DegradationModel = build_model(opt)
     if run.resume_state and run.resume_models:
         model.resume_training(run.resume_state, run.resume_models)
+        for problem in rehearse_saved(opt["train"], run.resume_state["schedulers"], run.start):
+            raise OptionError(f"key {':'.join(problem.path)!r}: {problem.message}")
         run.logger.info(f"Going on from iteration {run.start}")
     loop = _Loop(run, model, train_loader, val_loaders)
     try:
@@ -116,6 +123,12 @@ class _Loop:
                     if self._validate_if_due(iteration) and saving:
                         model.save_state(self._epoch(iteration), iteration)
         model.save_networks("latest")
+        if run.start >= self.total:
+            self.logger.warning(
+                f"Nothing to do: the checkpoint is of iteration {run.start} and train:total_iter is {self.total}. To "
+                f"train longer, raise train:total_iter above {run.start}"
+            )
+            return self.results
         self.logger.info(f"Done: {self.total} iterations. Networks: {self.opt['path']['models']}")
         return self.results
 

@@ -18,6 +18,7 @@ from dcpt_models.runtime.distributed import from_first
 from dcpt_models.runtime.folder_lock import FolderLock
 from dcpt_models.runtime.logs import start_logger, start_scalars
 from dcpt_models.runtime.scalars import HEADER, keep_lines
+from dcpt_models.training.folders import is_a_run, is_unused, may_be_moved
 
 
 class Run:
@@ -33,8 +34,8 @@ class Run:
         events: What takes the run's curves, as TensorBoard's writer does; None but on the first process.
 
     Raises:
-        OptionError: If the folder holds checkpoints and the run was not told to go on with them, or newer ones than the
-            one to go on from, or if another run is writing into it.
+        OptionError: If the folder is no run's, holds checkpoints and the run was not told to go on with them, or newer
+            ones than the one to go on from, or if another run is writing into it.
         CheckpointError: If the state to go on from cannot be read, or is not of a complete checkpoint.
     """
 
@@ -85,8 +86,15 @@ class Run:
         moved = None
         goes_on_here = self.opt["auto_resume"] or self.resume_models == self.models
         if self.folder.exists():
+            used = not is_unused(self.folder)
+            if used and not (is_a_run if goes_on_here else may_be_moved)(self.folder):
+                raise OptionError(
+                    f"key 'path:experiments_root': {self.folder} is there and is not the folder of a run, so nothing "
+                    "is moved or written there. Name a folder that is not there yet, or one inside it: "
+                    f"{self.folder / self.opt['name']}"
+                )
             self._lock = FolderLock(self.folder)
-            if not goes_on_here:
+            if used and not goes_on_here:
                 self._refuse_checkpoints()
                 moved = self.folder.with_name(f"{self.folder.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
                 self.folder.rename(moved)

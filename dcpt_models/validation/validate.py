@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import cv2
 import torch
 
+from dcpt_models.errors import MetricError
 from dcpt_models.metrics.average_precision import average_precisions
 from dcpt_models.metrics.by_name import lower_is_better, measure, to_pixels
 from dcpt_models.runtime.distributed import gather
@@ -111,7 +112,11 @@ def validate(
 
 
 def _observe(model: Measurable, batch: dict[str, Any], picture: Path | None) -> Observation:
-    """Measure a batch of one image; the restored one is saved as `picture`, if that is given."""
+    """Measure a batch of one image; the restored one is saved as `picture`, if that is given.
+
+    Raises:
+        MetricError: If a metric cannot be computed on it; the message names the image.
+    """
     opt = model.opt.get("val") or {}
     metrics: dict[str, dict[str, Any]] = opt.get("metrics") or {}
     model.feed_data(batch)
@@ -119,10 +124,13 @@ def _observe(model: Measurable, batch: dict[str, Any], picture: Path | None) -> 
     result = Observation(batch["name"][0], model.names[0], {})
     if restored is not None:
         rounded = opt.get("rounded", True)
-        result.values.update(measure(restored, model.gt, metrics, rounded))
-        if opt.get("measure_input"):
-            of_input = measure(model.lq, model.gt, metrics, rounded)
-            result.values.update({f"input_{metric}": value for metric, value in of_input.items()})
+        try:
+            result.values.update(measure(restored, model.gt, metrics, rounded))
+            if opt.get("measure_input"):
+                of_input = measure(model.lq, model.gt, metrics, rounded)
+                result.values.update({f"input_{metric}": value for metric, value in of_input.items()})
+        except MetricError as error:
+            raise MetricError(f"image '{result.image}' ({batch.get('lq_path', ['?'])[0]}): {error}") from error
         if picture:
             _save(restored, picture)
     if logits is not None:

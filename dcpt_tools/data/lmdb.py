@@ -10,7 +10,6 @@ docs/LMDB.md tells what is in an LMDB, and what each form costs in disk and time
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.datasets.locating import locate, open_images
 from dcpt_data.datasets.options import SetOptions
@@ -88,7 +88,7 @@ def work() -> None:
                 create_lmdb(plan, arguments.workers, progress.report)
     made = {str(plan.out): _described(plan, plan.out in there) for plan in plans}
     if arguments.json:
-        print(json.dumps({"lmdbs": made, "seconds": round(time.time() - begun, 1)}))
+        print(to_json({"lmdbs": made, "seconds": round(time.time() - begun, 1)}))
         return
     for path, entry in made.items():
         images = " and ".join(f"{count:,} {side}" for side, count in entry["images"].items())
@@ -126,7 +126,7 @@ def verify(arguments: argparse.Namespace, begun: float) -> None:
             images, bad = verify_lmdb(path, arguments.workers, progress.report)
         checked[str(path)] = {"images": images, "bad": bad}
     if arguments.json:
-        print(json.dumps({"lmdbs": checked, "seconds": round(time.time() - begun, 1)}))
+        print(to_json({"lmdbs": checked, "seconds": round(time.time() - begun, 1)}))
     else:
         for path, entry in checked.items():
             print("\n  ".join([f"{path}: {len(entry['bad'])} of {entry['images']:,} images are bad", *entry["bad"]]))

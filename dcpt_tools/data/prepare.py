@@ -11,7 +11,6 @@ has a --help of its own, as in `dcpt prepare check --help`. docs/DATA.md goes th
 """
 
 import argparse
-import json
 import re
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.preparation.archives import Unpacked
 from dcpt_data.preparation.catalogue import Presence, markdown_table, presence
@@ -111,7 +111,7 @@ def show(arguments: argparse.Namespace) -> None:
     there = {name: presence(source, arguments.root) for name, source in known_sources().items()}
     if arguments.json:
         sets = {name: _described(source, there[name]) for name, source in known_sources().items()}
-        print(json.dumps({"sets": sets, "groups": known_groups()}))
+        print(to_json({"sets": sets, "groups": known_groups()}))
         return
     for name, source in known_sources().items():
         print(f"{name:26} {source.part:6} {source.degradation:20} {there[name].text:22} {source.about}")
@@ -160,7 +160,7 @@ def bring(arguments: argparse.Namespace) -> None:
             one.source.name: {"folder": str(one.folder), "count": one.count, "kept": one.kept, "from": str(at.root)}
             for one, at in zip(made, found, strict=True)
         }
-        print(json.dumps({"sets": sets, "problems": refused}))
+        print(to_json({"sets": sets, "problems": refused}))
         return
     for text in refused:
         print(f"accepted: {text}")
@@ -211,7 +211,7 @@ def judge(arguments: argparse.Namespace) -> None:
     wrong = sorted({kind for one in findings for kind in one.problems if kind not in arguments.accept})
     if arguments.json:
         sets = [_judged(one) for one in findings]
-        print(json.dumps({"ok": not wrong, "sets": sets, "read": not arguments.quick, "seconds": time.time() - begun}))
+        print(to_json({"ok": not wrong, "sets": sets, "read": not arguments.quick, "seconds": time.time() - begun}))
     else:
         for one in findings:
             print("\n".join(verdict(one)))

@@ -7,13 +7,13 @@ all training (or test) photographs, so it is a stand-in that has the published d
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 from tqdm import tqdm
 
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.preparation.stand_ins import plan, synthesise
 from dcpt_data.sources.published import known_settings
@@ -61,7 +61,7 @@ def work() -> None:
         for source in p.sources
     }
     if arguments.json:
-        print(json.dumps({"sets": made, "seconds": round(time.time() - begun, 1)}))
+        print(to_json({"sets": made, "seconds": round(time.time() - begun, 1)}))
         return
     width = max(map(len, made))
     for name, entry in made.items():

@@ -7,11 +7,11 @@ torch is a program of torch.export (.pt2); onnx takes any batch, height and widt
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from dcpt_arch.checkpoints.export import ENDINGS, TOLERANCE, ExportError, export_network
 from dcpt_arch.checkpoints.loading import find_weights, load_network, read_checkpoint
+from dcpt_common import to_json
 from dcpt_models.errors import OptionError
 from dcpt_models.runtime.command import add_import, run_command
 
@@ -57,7 +57,7 @@ def work() -> None:
         "difference": checked.difference,
     }
     if arguments.json:
-        print(json.dumps(record))
+        print(to_json(record))
         return
     sizes = " and ".join(f"{height} x {width}" for height, width in checked.sizes)
     taken = f" of '{record['weights']}'" if record["weights"] else ""

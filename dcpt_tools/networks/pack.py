@@ -9,10 +9,10 @@ classifier.safetensors --weights network.safetensors -opt options.yml.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
+from dcpt_common import to_json
 from dcpt_models.inference.packaged import pack, rounding
 from dcpt_models.runtime.command import add_import, run_command
 
@@ -33,7 +33,7 @@ def work() -> None:
     files = {str(file): file.stat().st_size for file in package}
     difference = rounding(arguments.run, package)
     if arguments.json:
-        print(json.dumps({"files": files, "difference": difference}))
+        print(to_json({"files": files, "difference": difference}))
         return
     for file, size in files.items():
         print(f"{file}: {size / 2**20:.2f} MiB")

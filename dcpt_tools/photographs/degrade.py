@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.degradations import check_parameters, degradation_names, degrade, degrade_for_evaluation, labels
 from dcpt_data.degradations.sheet import contact_sheet
@@ -111,7 +112,7 @@ def work() -> None:
             degraded = degrade(arguments.name, image, np.random.default_rng(arguments.seed), **values)
         write_image(out, to_uint8(degraded))
     if arguments.json:
-        print(json.dumps({"file": str(out), "degradations": names, "parameters": values}))
+        print(to_json({"file": str(out), "degradations": names, "parameters": values}))
     else:
         print(f"{out}: {', '.join(names)}")
 

@@ -11,7 +11,6 @@ beside the classifier. The backbone is net_g_N.pth beside net_dc_N.pth; the opti
 """
 
 import argparse
-import json
 import sys
 import time
 from collections import Counter
@@ -25,7 +24,7 @@ from tqdm import tqdm
 
 import dcpt_arch  # noqa: F401 - registers networks
 import dcpt_models  # noqa: F401 - registers models
-from dcpt_common import CLEAN
+from dcpt_common import CLEAN, to_json
 from dcpt_data import DataError, build_val_loaders, check_folders
 from dcpt_data.images.file_lists import Job, find_images, list_failures, name_targets
 from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
@@ -118,7 +117,7 @@ def fit(diagnoser: Diagnoser, options: str, arguments: argparse.Namespace) -> No
     file = calibration_file(arguments.classifier)
     found.write(file)
     if arguments.json:
-        print(json.dumps({"file": str(file), **asdict(found)}))
+        print(to_json({"file": str(file), **asdict(found)}))
         return
     half = found.held_out
     print(
@@ -183,7 +182,7 @@ def diagnose(diagnoser: Diagnoser, arguments: argparse.Namespace) -> None:
             "weights": diagnoser.weights,
             "seconds": round(time.perf_counter() - begun, 3),
         }
-        print(json.dumps(answer))
+        print(to_json(answer))
     else:
         for record in records:
             print(shown(record))

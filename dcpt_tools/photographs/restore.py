@@ -10,7 +10,6 @@ the small one that comes with the package (dcpt_models/weights/README.md).
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from dcpt_arch.checkpoints.loading import load_network
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.images.file_lists import Job, find_images, list_failures, name_targets
 from dcpt_data.images.photograph_files import ImageFile, check_format, read_image_file, write_image_file
@@ -67,7 +67,12 @@ def parse() -> argparse.Namespace:
         "0.02 dB, as tried on the first image",
     )
     parser.add_argument("--tta", action="store_true", help="average over 8 flips and rotations; takes 8 times as long")
-    parser.add_argument("--tile", type=whole(0), metavar="PIXELS", help="largest side of a tile, at least twice the overlap; 0: the whole image (default: by memory)")
+    parser.add_argument(
+        "--tile",
+        type=whole(0),
+        metavar="PIXELS",
+        help="largest side of a tile, at least twice the overlap; 0: the whole image (default: by memory)",
+    )
     parser.add_argument("--overlap", type=whole(0), default=OVERLAP, metavar="PIXELS", help=f"default: {OVERLAP}")
     parser.add_argument("--max-memory", type=gigabytes, metavar="GB", help="what the process may take on the device")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
@@ -139,7 +144,7 @@ def work() -> None:
             "precision": precision,
             "seconds": seconds,
         }
-        print(json.dumps(record))
+        print(to_json(record))
     else:
         print(
             f"{len(records) - len(failed)} images restored to {arguments.out} by {type(restorer.network).__name__} "

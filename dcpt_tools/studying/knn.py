@@ -9,10 +9,10 @@ docs/STUDYING.md tells what is measured how.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.datasets.feature_crops import StudySource, study_crops
 from dcpt_models.analysis.features.arguments import (
@@ -104,7 +104,7 @@ def work() -> None:
     about = conditions(source.about, crops.counts, arguments.images, arguments.crop, settings)
     if arguments.json:
         record = {"findings": [one.record() for one in findings], "curve": [point.record() for point in points]}
-        print(json.dumps({**record, "images": crops.counts, "conditions": about}))
+        print(to_json({**record, "images": crops.counts, "conditions": about}))
         return
     print(curve_table(findings[0], points) if points else table(findings))
     print("\n".join(["", *(f"* {key}: {value}" for key, value in about.items())]))

@@ -9,7 +9,6 @@ slider. What cannot be made any more, since data or checkpoints are gone, is sai
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import torch
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_arch.checkpoints.loading import CheckpointError
+from dcpt_common import to_json
 from dcpt_data import DataError, build_val_loaders, check_folders
 from dcpt_data.datasets.feature_crops import StudySource, study_crops
 from dcpt_data.preparation.stand_ins import stand_ins
@@ -141,7 +141,7 @@ def work() -> None:
     out.write_text(page(f"Report: {arguments.run.absolute().name}", reports, about), encoding="utf-8")
     notes = {report.name: report.notes for report in reports}
     if arguments.json:
-        print(json.dumps({"file": str(out), "runs": [str(run) for run in runs], "notes": notes}))
+        print(to_json({"file": str(out), "runs": [str(run) for run in runs], "notes": notes}))
         return
     print(f"{out}: {', '.join(report.name for report in reports)}, {out.stat().st_size / 1e6:.1f} MB")
     for name, sections in notes.items():

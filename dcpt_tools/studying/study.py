@@ -15,6 +15,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.images.pixels import list_images
 from dcpt_data.images.sample_photographs import TEST, TRAIN, write_photographs
@@ -83,7 +84,7 @@ def part(given: PhotographOptions, out: Path) -> None:
             link.symlink_to(path.resolve())
     if not given.test:
         write_photographs(out / FOLDER / "test", {**TRAIN, **TEST})
-    record.write_text(json.dumps(taken, indent=1), encoding="utf-8")
+    record.write_text(to_json(taken, indent=1), encoding="utf-8")
 
 
 def source(folder: str) -> Path:
@@ -99,7 +100,7 @@ def show(jobs: list[Job], out: Path, as_json: bool) -> None:
     if as_json:
         keys = ("name", "command", "arguments", "after")
         planned = [{key: getattr(job, key) for key in keys} | {"done": job.is_done(out)} for job in jobs]
-        print(json.dumps({"out": str(out), "jobs": planned}))
+        print(to_json({"out": str(out), "jobs": planned}))
         return
     print(f"In {out}:")
     for job in jobs:
@@ -126,7 +127,7 @@ def work() -> None:
         page, record = write_page(study, collect(study, last, out), out, command(arguments))
     finally:
         lock.close()
-    print(json.dumps(record) if arguments.json else page.read_text(encoding="utf-8"))
+    print(to_json(record) if arguments.json else page.read_text(encoding="utf-8"))
     say(f"Written: {page}")
 
 

@@ -7,10 +7,10 @@ A random network of the same kind, and raw pixels, are drawn beside it. Images a
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
+from dcpt_common import to_json
 from dcpt_data import DataError
 from dcpt_data.datasets.feature_crops import StudySource, study_crops
 from dcpt_models.analysis.features.arguments import (
@@ -63,7 +63,7 @@ def work() -> None:
     if arguments.json:
         panels = [{**one.record(), "points": at.tolist()} for one, at in zip(findings, points, strict=True)]
         record = {"figure": str(arguments.figure), "labels": crops.labels, "panels": panels, "conditions": about}
-        print(json.dumps(record))
+        print(to_json(record))
     else:
         print("\n".join([f"{arguments.figure}: t-SNE", *(f"* {key}: {value}" for key, value in about.items())]))
 

@@ -26,6 +26,7 @@ import torch
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_arch.checkpoints.loading import load_network
+from dcpt_common import to_json
 from dcpt_data import DataError, DegradationDataset
 from dcpt_data.images.pixels import to_uint8, write_image
 from dcpt_data.images.sample_photographs import SCIENCE, TEST, TRAIN, write_photographs, write_tiles
@@ -136,9 +137,9 @@ def work() -> None:
         "report": report(out),
         "seconds": round(time.time() - begun, 1),
     }
-    (out / "results.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    (out / "results.json").write_text(to_json(record, indent=1), encoding="utf-8")
     if arguments.json:
-        print(json.dumps(record))
+        print(to_json(record))
     else:
         hint = 'pip install -e ".[study]" && dcpt report ' + str(arguments.out)
         print(f"\n{table}\n\n{sentence}\nPictures: {record['pictures']}\nReport: {record['report'] or hint}")

@@ -9,7 +9,6 @@ place, together with the files that it names as _base_: `dcpt train mine/5d/dcpt
 """
 
 import argparse
-import json
 import re
 import shutil
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from dcpt_common import nearest
+from dcpt_common import nearest, to_json
 from dcpt_tools.option_folder import OPTIONS
 
 BASES = "_base_"
@@ -56,7 +55,7 @@ def show(as_json: bool) -> None:
     """Print all files, room by room."""
     files = option_files()
     if as_json:
-        print(json.dumps({"options": str(OPTIONS), "files": {name: about(file) for name, file in files.items()}}))
+        print(to_json({"options": str(OPTIONS), "files": {name: about(file) for name, file in files.items()}}))
         return
     width = max(map(len, files))
     room = None
@@ -99,7 +98,7 @@ def copy(arguments: argparse.Namespace) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     if arguments.json:
-        print(json.dumps({"files": [str(target) for target in targets.values()]}))
+        print(to_json({"files": [str(target) for target in targets.values()]}))
     else:
         print(f"{arguments.folder}: {len(files)} option files, {len(targets) - len(files)} that they are composed of")
     return 0

@@ -9,12 +9,12 @@ command.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import dcpt_arch  # noqa: F401 - registers networks
+from dcpt_common import to_json
 from dcpt_data import DataError, build_val_loaders, check_folders
 from dcpt_data.preparation.stand_ins import stand_ins
 from dcpt_data.sources.published import get_source
@@ -43,7 +43,7 @@ def plan(arguments: argparse.Namespace) -> list[Evaluation]:
     evaluations = []
     for file in arguments.opt:
         for weights in arguments.weights or [None]:
-            force = [] if weights is None else [f"path:pretrain_network_g={json.dumps(str(weights))}"]
+            force = [] if weights is None else [f"path:pretrain_network_g={to_json(str(weights))}"]
             opt = load_options(
                 option_file(file),
                 ROOT,
@@ -104,7 +104,7 @@ def work() -> None:
         return
     out = arguments.out or (first.folder.parent if arguments.weights else first.folder)
     text, record = write_comparison(evaluations, out.absolute(), arguments.chart and arguments.chart.absolute())
-    print(json.dumps(record) if arguments.json else text)
+    print(to_json(record) if arguments.json else text)
 
 
 def main() -> int:

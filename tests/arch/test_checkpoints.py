@@ -1,7 +1,12 @@
+import argparse
+import gzip
+import io
 import json
 import pickle
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from basicsr.archs.swinir_arch import SwinIR as EngineSwinIR
@@ -10,6 +15,7 @@ from safetensors.torch import save_file
 from small_networks import SMALL, build, picture
 
 from dcpt_arch import DCPTSwinIR, DegradationClassifier, FeatureInfo, NAFNet, PromptIR, Restormer
+from dcpt_arch.checkpoints.initialise import initialise
 from dcpt_arch.checkpoints.loading import (
     CheckpointError,
     compare,
@@ -372,11 +378,13 @@ def test_damaged_safetensors_file(tmp_path):
     file = tmp_path / "net.safetensors"
     save_file(small().state_dict(), file)
     whole = file.read_bytes()
-    for length in (0, 1, 7, 8, 200, len(whole) // 2, len(whole) - 1):
+    for length in (1, 7, 8, 200, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:length])
         assert_refused(file, "truncated or no safetensors file", "copy or save it again")
+    file.write_bytes(b"")
+    assert_refused(file, "is empty; copy or save it again")
     torch.save(small().state_dict(), file)
-    assert_refused(file, "truncated or no safetensors file")
+    assert_refused(file, "is a file of torch.save; rename it to net.pth")
     save_file({}, file)
     assert_refused(file, "an empty dict")
     assert_refused(tmp_path / "no.safetensors", "no such checkpoint file")
@@ -414,11 +422,138 @@ def test_truncated_file(tmp_path, zipped):
         assert_refused(file)
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"<html>404</html>", b"version https://git-lfs", b"PK\x03\x04"])
-def test_file_of_another_kind(tmp_path, content):
-    file = tmp_path / "net.pth"
+def zip_of(name, content):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 104857600\n"
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    ("content", "what", "then"),
+    [
+        (b"", "is empty", "copy or save it again"),
+        (LFS, "is a pointer of Git LFS", "run `git lfs pull`"),
+        (b"\n<!DOCTYPE html><html>404</html>", "is a web page", "download button"),
+        (b"<html>\xc3\xa9</html>", "is a web page", "download button"),
+        (b"Quota exceeded\n", "is a text file, beginning with 'Quota exceeded", "name the file of the weights"),
+        (gzip.compress(b"weights"), "is an archive (gzip)", "unpack it"),
+    ],
+)
+def test_a_file_of_another_kind_says_what_it_is_and_what_to_do(tmp_path, content, what, then, suffix):
+    file = tmp_path / f"net{suffix}"
     file.write_bytes(content)
+    assert_refused(file, what, then)
+
+
+def test_archives_and_programs_named_pth_say_what_they_are(tmp_path):
+    file = tmp_path / "net.pth"
+    file.write_bytes(zip_of("best/net_g.pth", b"weights"))
+    assert_refused(file, "is a zip archive; unpack it")
+    torch.jit.script(torch.nn.Linear(1, 1)).save(file)
+    assert_refused(file, "is a TorchScript program", "network.state_dict()")
+    save_file(small().state_dict(), file)
+    assert_refused(file, "is a file of safetensors; rename it to net.safetensors")
+    file.write_bytes(b"PK\x03\x04")
     assert_refused(file)
+
+
+@pytest.mark.parametrize(
+    ("beside", "what"),
+    [
+        (np.float64(31.2), "beside weights it holds numbers of numpy"),
+        (argparse.Namespace(lr=1e-3), "beside weights it holds settings of the program that wrote it"),
+        (torch.nn.Linear(1, 1), "it holds a whole network"),
+    ],
+    ids=["numpy", "namespace", "module"],
+)
+def test_what_a_program_has_saved_beside_weights_is_named_with_the_way_out(tmp_path, beside, what):
+    file = saved(tmp_path, {"params": small().state_dict(), "beside": beside})
+    assert_refused(file, what, "not opened", "torch.save({'params': network.state_dict()}, 'weights.pth')")
+
+
+def test_a_training_state_given_as_weights_says_where_the_weights_are(tmp_path):
+    state = {"epoch": 1, "iter": 8, "optimizers": [{}], "schedulers": [{}]}
+    file = saved(tmp_path, state)
+    wanted = (str(file), "a training state has no weights", "models/net_*_8.pth", "path:resume_state")
+    assert_refused(file, *wanted)
+    with pytest.raises(CheckpointError) as error:
+        initialise(small(), file)
+    assert all(part in str(error.value) for part in wanted)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused_with_the_file(tmp_path, value):
+    network = small()
+    with torch.no_grad():
+        network.intro.weight[0, 0, 0, 0] = value
+    file = saved(tmp_path, {"params": network.state_dict()})
+    assert_refused(file, "'intro.weight' are NaN or infinite", "take an earlier checkpoint")
+    with pytest.raises(CheckpointError, match=r"net.pth: 1 of .* are NaN or infinite"):
+        initialise(small(), file)
+
+
+def test_a_mask_may_be_minus_infinity():
+    assert list(find_weights({"attn_mask": torch.tensor([0.0, -float("inf")])}).state) == ["attn_mask"]
+
+
+# What is beside the weights
+
+
+@pytest.mark.parametrize("key", ["params_ema", "params-ema", "ema_state_dict", "state_dict_ema", "model_ema", "ema"])
+@pytest.mark.parametrize("plain_key", ["params", "state_dict", "model"])
+def test_averaged_weights_are_preferred_by_every_name(key, plain_key):
+    plain, averaged = build("NAFNet", seed=1), build("NAFNet", seed=2)
+    content = {"epoch": 1, plain_key: plain.state_dict(), key: averaged.state_dict()}
+    assert find_weights(content).key == key
+    assert_loaded(load_network(content), averaged)
+    assert_loaded(load_network(find_weights(content, plain_key).state), plain)
+
+
+def test_averaged_weights_within_a_section_or_a_state_dict_are_preferred_too():
+    plain, averaged = build("NAFNet", seed=1), build("NAFNet", seed=2)
+    assert_loaded(load_network({"model": plain.state_dict(), "ema": {"state_dict": averaged.state_dict()}}), averaged)
+    for one, other in (("generator.", "generator_ema."), ("online_model.", "ema_model.")):
+        state = {one + name: value for name, value in plain.state_dict().items()}
+        state.update({other + name: value for name, value in averaged.state_dict().items()})
+        state["step_counter"] = torch.tensor(5)
+        assert_loaded(load_network({"state_dict": state}), averaged)
+
+
+def test_a_section_of_averages_without_weights_is_passed_over():
+    network = small()
+    assert_loaded(load_network({"ema": {"decay": 0.999}, "params": network.state_dict()}), network)
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        {"total_ops": torch.zeros(1, dtype=torch.float64), "intro.total_params": torch.zeros(1, dtype=torch.float64)},
+        {"n_averaged": torch.tensor(7)},
+        {"steps": torch.tensor(7)},
+        {"counter_of_mine": torch.tensor(7)},
+    ],
+    ids=lambda stray: next(iter(stray)),
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_numbers_that_tools_leave_are_left_out_and_said(stray, prefix, tmp_path, caplog):
+    network = small()
+    state = {prefix + name: value for name, value in network.state_dict().items()}
+    file = saved(tmp_path, {"params_ema": {**state, **stray}})
+    with caplog.at_level("INFO", logger="basicsr"):
+        assert_loaded(load_network(file), network)
+        initialise(other := build("NAFNet", seed=5), file)
+    assert not compare(other, network.state_dict()) and torch.equal(other.intro.weight, network.intro.weight)
+    assert f"net.pth: left out {len(stray)} numbers that are no weights: {next(iter(stray))}" in caplog.text
+
+
+def test_a_number_that_may_be_a_weight_is_not_left_out(tmp_path):
+    file = saved(tmp_path, {**small().state_dict(), "gain": torch.tensor(0.5)})
+    assert_refused(file, "1 unexpected (gain)", "All weights of NAFNet are there and fit", "remove them from the file")
 
 
 class Malicious:

@@ -554,7 +554,7 @@ def _mistakes() -> dict[str, tuple[str, list[str], str]]:
         "no optimiser": ("DCPTModel", ["train:optim_dc=~"], "'train:optim_dc'"),
         "no classifier": ("DCPTModel", ["network_dc=~"], "'network_dc': is needed by DCPTModel"),
         "no classes": ("DCTrainModel", ["degradations=~"], "'degradations': is needed by DCTrainModel"),
-        "ratio": ("MaskedDCPTModel", ["train:mask_ratio=1"], "'train:mask_ratio': must lie between 0 and 1, not be 1"),
+        "ratio": ("MaskedDCPTModel", ["train:mask_ratio=1"], "'train:mask_ratio': must be below 1, not 1"),
         "patch": ("MaskedDCPTModel", ["train:mask_patch=0"], "'train:mask_patch': must be 1 or more, not 0"),
         "target": ("DCGuidedModel", ["train:target=degradaton"], "did you mean 'degradation'?"),
         "optimiser": ("DCGuidedModel", ["train:optim_dc={type: AdamW}"], "unknown key 'optim_dc'"),

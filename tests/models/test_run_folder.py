@@ -49,11 +49,69 @@ def test_an_existing_run_is_never_overwritten(photographs: Path, tmp_path: Path)
 
 def test_a_run_without_checkpoints_is_moved_away(photographs: Path, tmp_path: Path) -> None:
     home = tmp_path / "run"
-    home.mkdir()
+    (home / "training_states").mkdir(parents=True)
     (home / "notes.txt").write_text("mine")
     launch(write(dcpt_options(photographs, home), tmp_path))
     (moved,) = tmp_path.glob("run_archived_*")
     assert (moved / "notes.txt").read_text() == "mine"
+
+
+def _photographs_of_a_user(home: Path) -> None:
+    (home / "holidays").mkdir()
+    (home / "1.png").write_text("mine")
+
+
+def _a_run_among_other_things(home: Path) -> None:
+    (home / "training_states").mkdir()
+    (home / "holidays").mkdir()
+
+
+def _table_of_a_user(home: Path) -> None:
+    (home / "metrics.csv").write_text("mine")
+
+
+@pytest.mark.parametrize(
+    ("fill", "flags"),
+    [
+        (_photographs_of_a_user, []),
+        (_photographs_of_a_user, ["--auto_resume"]),
+        (_photographs_of_a_user, ["--debug"]),
+        (_table_of_a_user, []),
+        (_table_of_a_user, ["--auto_resume"]),
+        (_a_run_among_other_things, []),
+    ],
+)
+def test_a_folder_that_is_no_runs_is_left_alone(
+    fill: Callable[[Path], None], flags: list[str], photographs: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / ("debug_mine" if flags == ["--debug"] else "mine")
+    home.mkdir()
+    fill(home)
+    before = {entry.name for entry in home.rglob("*")}
+    opt = completed(write(dcpt_options(photographs, tmp_path / "mine"), tmp_path), *flags)
+    with pytest.raises(OptionError, match=r"key 'path:experiments_root': .* is not the folder of a run.*mine/.*tiny"):
+        Run(opt)
+    assert {entry.name for entry in home.rglob("*")} == before
+    assert {entry.name for entry in tmp_path.iterdir()} == {home.name, "options.yml"}
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("a letter")
+    with pytest.raises(OptionError, match="mine is there and is not the folder of a run"):
+        Run(completed(write(dcpt_options(photographs, tmp_path / "mine"), tmp_path)))
+    assert (tmp_path / "mine").read_text() == "a letter"
+
+
+@pytest.mark.parametrize("flags", [[], ["--auto_resume"]], ids=str)
+def test_a_folder_that_a_scheduler_has_made_is_used_as_it_is(
+    flags: list[str], photographs: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "run"
+    home.mkdir()
+    (home / "slurm-1.out").write_text("begun")
+    with Run(completed(write(dcpt_options(photographs, home), tmp_path), *flags)):
+        assert (home / "slurm-1.out").read_text() == "begun" and (home / "models").is_dir()
+    assert not list(tmp_path.glob("*_archived_*"))
 
 
 def test_the_archived_options_run_by_themselves(photographs: Path, tmp_path: Path) -> None:
@@ -199,7 +257,7 @@ def test_changed_options_are_named_with_what_becomes_of_them(
     assert state["schedulers"]["schedulers"][0]["T_max"] == 3
     # The next time, only what has changed since then is named.
     launch(tmp_path / "options.yml", "--auto_resume", "--force_yml", "train:total_iter=4")
-    assert "train:total_iter" not in capsys.readouterr().err
+    assert "Changed since the checkpoint: train:total_iter" not in capsys.readouterr().err
 
 
 def test_an_optimiser_of_another_type_cannot_go_on(run: Any, tmp_path: Path) -> None:
@@ -255,3 +313,22 @@ def test_options_that_do_not_go_together_are_refused(force: str, message: str, r
     with pytest.raises(OptionError) as error:
         run(force)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("total", [3, 2])
+def test_a_run_that_is_done_says_that_there_is_nothing_to_do(total: int, run: Any, tmp_path: Path, capsys: Any) -> None:
+    run()
+    launch(tmp_path / "options.yml", "--auto_resume", "--force_yml", f"train:total_iter={total}")
+    log = capsys.readouterr().err
+    assert f"Nothing to do: the checkpoint is of iteration 3 and train:total_iter is {total}" in log
+    assert "raise train:total_iter above 3" in log and "Done" not in log
+
+
+def test_a_saved_schedule_that_ends_before_a_longer_run_is_refused(photographs: Path, tmp_path: Path) -> None:
+    options = restoration_options(photographs, tmp_path / "run")
+    periods = {"type": "CosineAnnealingRestartLR", "periods": [3], "restart_weights": [1]}
+    options["train"]["scheduler"] = periods
+    launch(write(options, tmp_path))
+    longer = ["train:total_iter=900", "train:scheduler:periods=[900]"]
+    with pytest.raises(OptionError, match="key 'train:total_iter': the schedule of the training state fails"):
+        launch(tmp_path / "options.yml", "--auto_resume", "--force_yml", *longer)

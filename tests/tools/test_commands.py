@@ -8,8 +8,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
+from basicsr.archs import build_network
 from commands import ROOT, Commands
-from small_runs import dcpt_options, restoration_options, write
+from small_runs import NETWORK, dcpt_options, restoration_options, write
 
 TOOLS = sorted((ROOT / "tools").glob("*.py"))
 SCRIPTS = [ROOT / "basicsr" / "train.py", ROOT / "basicsr" / "test.py", *TOOLS]
@@ -96,6 +98,25 @@ def test_a_missing_checkpoint_to_test_is_an_error(photographs: Path, commands: C
     assert done.returncode == 1
     assert "no such checkpoint" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_weights_that_are_nan_end_every_command_with_the_name_of_their_file(
+    photographs: Path, commands: Commands, tmp_path: Path
+) -> None:
+    network = build_network(NETWORK)
+    torch.nn.init.constant_(network.intro.weight, float("nan"))
+    torch.save({"params": network.state_dict()}, tmp_path / "diverged.pth")
+    options = restoration_options(photographs, tmp_path / "run")
+    options["path"] = {"results_root": str(tmp_path / "results"), "pretrain_network_g": "diverged.pth"}
+    picture = next(photographs.glob("*.png"))
+    for command in (
+        ("tools/test.py", "-opt", write(options, tmp_path), "--json"),
+        ("tools/restore.py", picture, "--weights", "diverged.pth", "--out", "restored", "--json"),
+        ("tools/export.py", "diverged.pth", "--format", "safetensors", "--json"),
+    ):
+        done = commands.run(*command, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, ""), command
+        assert re.search(r"error: .*diverged\.pth: .* values of 'intro.weight' are NaN or infinite", done.stderr)
 
 
 def test_the_demo_runs_to_its_table_and_pictures(commands: Commands, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def architecture(file: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If it is not known.
     """
-    state = find_weights(read_checkpoint(file)).state
+    state = find_weights(read_checkpoint(file), file=file).state
     family = detect_family(state)
     if family is None:
         raise CheckpointError(f"{file}: weights of an unknown network")

@@ -6,9 +6,9 @@ import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from dcpt_common import nearest
+from dcpt_common import Count, Natural, Range, Seed, nearest
 from dcpt_models.errors import OptionError
 from dcpt_models.options.check import Problem, check_mapping, declared_by, raise_problems
 from dcpt_models.options.command_line import resolve
@@ -61,8 +61,8 @@ class PhotographOptions:
     """
 
     folder: str
-    validation_share: float = 0.1
-    seed: int = 0
+    validation_share: Annotated[float, Range(above=0, below=1)] = 0.1
+    seed: Seed = 0
     test: str | None = None
 
 
@@ -83,12 +83,12 @@ class FeatureOptions:
 
     gt: str
     degradations: list[str] | None = None
-    images: int = 100
-    crop: int = 128
+    images: Count = 100
+    crop: Count = 128
     tiles: bool = True
-    states: int = 100
-    networks: int = 3
-    grid: int | None = None
+    states: Count = 100
+    networks: Natural = 3
+    grid: Count | None = None
 
 
 @dataclass(kw_only=True)
@@ -116,11 +116,11 @@ class StudyOptions:
     test: str
     control: str | None = None
     about: str = ""
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    seeds: list[Seed] = field(default_factory=lambda: [0, 1, 2])
     set: list[str] = field(default_factory=list)
     photographs: PhotographOptions | None = None
     features: FeatureOptions | None = None
-    threads: int | None = None
+    threads: Count | None = None
 
 
 @dataclass(frozen=True)
