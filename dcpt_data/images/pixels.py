@@ -12,6 +12,7 @@ import numpy as np
 from dcpt_data.errors import DataError
 from dcpt_data.images import png
 from dcpt_data.images.decoding import open_picture, upright
+from dcpt_data.images.folders import walk
 from dcpt_data.images.headers import JPEG, Facts, look, refuse_several
 from dcpt_data.images.tiff import is_tiff, read_tiff
 
@@ -241,6 +242,8 @@ def stem(name: str) -> str:
 def list_names(folder: str | Path) -> list[str]:
     """Paths below a folder of all image files in it, in sorted order; hidden files and folders are passed over.
 
+    Links to folders are followed, and each folder is read once, whatever links lead to it.
+
     Raises:
         DataError: If the folder is missing or holds no image.
     """
@@ -248,9 +251,7 @@ def list_names(folder: str | Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     found: list[str] = []
-    for home, inner, files in os.walk(folder, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        below = "" if home == str(folder) else Path(home).relative_to(folder).as_posix() + "/"
+    for below, files in walk(folder):
         found += [
             below + name
             for name in files

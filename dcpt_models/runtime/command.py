@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dcpt_arch.checkpoints.loading import CheckpointError
@@ -45,6 +47,19 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def refuse_file(folder: Path, option: str) -> None:
+    """Refuse an option that must name a folder and names a file, or a place below one, before anything is done.
+
+    Raises:
+        OptionError: Saying so.
+    """
+    for place in (folder, *folder.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise OptionError(f"{option} {folder}: {place} is a file; name a folder, which need not exist")
+            return
+
+
 def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
     """Run a command; errors that a user can mend end it with their message, all others with a traceback.
 
@@ -56,6 +71,9 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except OptionError as error:

@@ -215,3 +215,50 @@ def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(crops, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     with pytest.raises(DataError, match="can be written as"):
         write_image_file(tmp_path / "a.gif", ImageFile(crops["cat"]))
+
+
+@pytest.mark.parametrize(("suffix", "side"), [(".webp", 16_384), (".jpg", 65_501)])
+def test_what_a_format_has_no_room_for_is_refused_by_name(suffix, side, tmp_path):
+    file = tmp_path / f"a{suffix}"
+    wide = ImageFile(np.zeros((1, side, 3), np.uint8))
+    with pytest.raises(DataError, match=rf"a{suffix}: {suffix} holds at most .* pixels a side.*write it as \.png"):
+        write_image_file(file, wide)
+    write_image_file(file, ImageFile(wide.pixels[:, :-1]))
+    assert read_image_file(file).pixels.shape == (1, side - 1, 3)
+
+
+def test_whatever_an_encoder_raises_names_the_file(crops, monkeypatch, tmp_path):
+    def fail(*_: object) -> bytes:
+        raise ValueError("no room for a tag")
+
+    monkeypatch.setattr("dcpt_data.images.photograph_files._encode", fail)
+    with pytest.raises(DataError, match=r"a\.png: cannot be written \(no room for a tag\)"):
+        write_image_file(tmp_path / "a.png", ImageFile(crops["cat"]))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("length", [250, 251, 252])
+def test_a_long_name_is_written_or_named(length, crops, tmp_path):
+    file = tmp_path / ("n" * length + ".png")
+    if length + 4 <= 255:
+        write_image_file(file, ImageFile(crops["cat"]))
+        assert read_image_file(file).pixels.shape == crops["cat"].shape
+    else:
+        with pytest.raises(DataError, match="File name too long"):
+            write_image_file(file, ImageFile(crops["cat"]))
+    assert len(list(tmp_path.iterdir())) == (length + 4 <= 255)
+
+
+def test_an_image_larger_than_memory_is_a_failure_of_its_own(crops, monkeypatch, tmp_path):
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    write_image_file(tmp_path / "a.png", ImageFile(crops["cat"]))
+    monkeypatch.setattr("dcpt_data.images.photograph_files._eight_bits", fail)
+    assert "memory" in refusal(tmp_path / "a.png")
+
+
+def test_names_that_are_not_utf_8(crops, tmp_path):
+    file = tmp_path / "caf\udce9.png"
+    write_image_file(file, ImageFile(crops["cat"]))
+    assert read_image_file(file).pixels.shape == crops["cat"].shape

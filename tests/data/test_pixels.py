@@ -291,3 +291,20 @@ def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="no such folder") as caught:
         list_images(tmp_path / "nowhere")
     assert str(tmp_path / "nowhere") in str(caught.value)
+
+
+def test_a_folder_that_lies_in_itself_is_read_once(tmp_path):
+    touched(tmp_path, "a.png", "b/c.png")
+    for link in ("s1", "b/s2", "0"):
+        (tmp_path / link).symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "again").symlink_to(tmp_path / "b")
+    assert list_images(tmp_path) == [tmp_path / "a.png", tmp_path / "b/c.png"]
+
+
+def test_of_several_links_to_a_folder_the_first_is_taken(tmp_path):
+    touched(tmp_path, "elsewhere/x/a.png", "root/b.png")
+    for link in ("z", "deep/y", "m"):
+        (tmp_path / "root" / link).parent.mkdir(exist_ok=True)
+        (tmp_path / "root" / link).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "root" / "nowhere").symlink_to(tmp_path / "missing")
+    assert list_images(tmp_path / "root") == [tmp_path / "root/b.png", tmp_path / "root/m/x/a.png"]
