@@ -1,4 +1,4 @@
-"""Pillow as a decoder of the user's own files, however large; photograph_files, pixels and tiff use it."""
+"""Pillow and OpenCV as decoders of the user's own files, however large; photograph_files, pixels and tiff use them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
@@ -24,6 +25,16 @@ def open_picture(data: bytes) -> Iterator[Image.Image]:
             yield picture
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+def decode_by_opencv(data: bytes) -> np.ndarray | None:
+    """Pixels as they are stored, blue first; None if OpenCV cannot decode them, or finds more than it allows."""
+    if not data:
+        return None
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # at sizes beyond its limits, which damaged headers name as well
+        return None
 
 
 def rgb_of_cmyk(picture: Image.Image, profile: bytes | None) -> Image.Image:

@@ -10,14 +10,13 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from dcpt_common import write_atomically
 from dcpt_data.errors import DataError
 from dcpt_data.images import png
-from dcpt_data.images.decoding import open_picture, rgb_of_cmyk, upright
+from dcpt_data.images.decoding import decode_by_opencv, open_picture, rgb_of_cmyk, upright
 from dcpt_data.images.encoders import encode_deep_png, encode_deep_tiff, encode_eight
 from dcpt_data.images.headers import look, refuse_several
 from dcpt_data.images.metadata import JPEG_LIMIT, Carried, carried_by, carried_by_tiff, fitting
@@ -128,7 +127,7 @@ def _image(
 
 
 def _decode_deep(path: Path, data: bytes, header: png.Header) -> np.ndarray:
-    channels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    channels = decode_by_opencv(data)
     if channels is None or channels.dtype != np.uint16:
         raise DataError(f"{path}: pixels of this kind cannot be read; save it with 8 or 16 bits, whole numbers")
     if channels.ndim == 2:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dcpt_data.errors import DataError
 from dcpt_data.images import png
-from dcpt_data.images.decoding import open_picture, upright
+from dcpt_data.images.decoding import decode_by_opencv, open_picture, upright
 from dcpt_data.images.folders import walk
 from dcpt_data.images.headers import JPEG, Facts, look, refuse_several
 from dcpt_data.images.tiff import is_tiff, read_tiff
@@ -139,7 +139,7 @@ class EncodedImage:
             return upright(tiff.colours[..., ::-1], tiff.turn)
         facts = self._look()
         refuse_several(facts.frames if data.startswith(_KNOWN) else _frames_of_others(data), self.place)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+        image = decode_by_opencv(data)
         if image is None:
             raise self._damaged()
         self._refuse_truncated()

@@ -78,8 +78,10 @@ def read_tiff(data: bytes, place: str) -> Tiff:
             page = file.pages.first
             _refuse_unknown(page, place)
             return _read(data, page, place)
-    except (DataError, MemoryError):
+    except DataError:
         raise
+    except MemoryError as error:
+        raise DataError(f"{place}: decoded, it is larger than the memory that is free; is it damaged?") from error
     except Exception as error:  # decoders of damaged files raise nearly anything: struct.error, IndexError, zlib.error
         raise DataError(f"{place}: damaged or truncated TIFF ({error}); copy it again or remove it") from error
 

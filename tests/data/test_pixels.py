@@ -195,6 +195,14 @@ def test_a_cut_file_is_refused_where_the_decoder_fills_it_with_gray(tmp_path, mo
     assert (read_image(path) == 128).all()
 
 
+def test_a_size_beyond_the_limits_of_the_decoder_is_refused(image, tmp_path):
+    path = saved(image, tmp_path / "a.bmp")
+    data = bytearray(path.read_bytes())
+    data[18:22] = (2**29).to_bytes(4, "little")  # the width
+    path.write_bytes(data)
+    assert "damaged" in refusal(path)
+
+
 def test_an_empty_file_is_refused(tmp_path):
     path = tmp_path / "a.png"
     path.touch()
