@@ -10,7 +10,7 @@ import numpy as np
 from dcpt_data.datasets.options import IOBackend, SetOptions
 from dcpt_data.degradations import check_parameters
 from dcpt_data.errors import DataError
-from dcpt_data.sources.pairing import Rule, match_names
+from dcpt_data.sources.pairing import Rule, match_names, refuse_doubles
 from dcpt_data.sources.published import get_source
 from dcpt_data.stores.folder_store import FolderStore, Picture, Store
 from dcpt_data.stores.lmdb_format import Side
@@ -158,7 +158,8 @@ def open_images(images: Images) -> Opened:
     """Open what `locate` found.
 
     Raises:
-        DataError: If folders are missing or empty, images have no partner, or an LMDB cannot be read.
+        DataError: If folders are missing or empty, images have no partner, two images share one name, or an LMDB cannot
+            be read.
     """
     if images.lmdb is not None:
         contents = open_lmdb(images.lmdb)
@@ -179,5 +180,6 @@ def _open_root(root: Path, side: Side) -> Store:
 
 
 def _alone(gt: Store) -> Opened:
+    refuse_doubles(gt.names, gt.root)
     every = np.arange(len(gt))
     return Opened(gt, None, every, every)

@@ -80,7 +80,7 @@ def degrade_for_evaluation(name: str, image: Image, key: str, **parameters: Any)
     """
     stages = parts(name, parameters)
     result = _checked(image)
-    rng = np.random.default_rng(zlib.crc32(key.encode()))
+    rng = np.random.default_rng(zlib.crc32(key.encode("utf-8", "surrogateescape")))
     for function, traits, given in stages:
         own = {**(function.__kwdefaults__ or {}), **traits.evaluation, **given}
         fixed = not any(isinstance(value, list | tuple) for value in own.values())

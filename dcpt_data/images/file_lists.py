@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from dcpt_data.errors import DataError
+from dcpt_data.images.folders import walk
 from dcpt_data.images.pixels import IMAGE_SUFFIXES, list_images
 
 SHOWN = 10  # failures that a message lists in full
@@ -36,7 +39,7 @@ def find_images(arguments: Iterable[str], passed_over: Path) -> dict[Path, PureP
     Raises:
         DataError: If an argument means no image.
     """
-    results = passed_over.resolve()
+    results = _real(passed_over)
     found: dict[Path, PurePath] = {}
     for argument in arguments:
         path = Path(argument).expanduser()
@@ -47,16 +50,53 @@ def find_images(arguments: Iterable[str], passed_over: Path) -> dict[Path, PureP
             root, images = path, list_images(path)
         else:
             root = _fixed_part(path)
-            images = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207 - any path
-            images = [image for image in images if image.is_file() and image.suffix.lower() in IMAGE_SUFFIXES]
+            images = [image for image in _fitting(path, root) if image.suffix.lower() in IMAGE_SUFFIXES]
             if not images:
                 known = ", ".join(sorted(IMAGE_SUFFIXES))
                 raise DataError(f"{argument}: no such file or folder, and no pattern that finds images ({known})")
-        below = root.resolve() != results and results.is_relative_to(root.resolve())
+        below = _real(root) != results and results.is_relative_to(_real(root))
         for image in images:
-            if not (below and image.resolve().is_relative_to(results)):
+            if not (below and _real(image).is_relative_to(results)):
                 found[image] = image.relative_to(root)
     return found
+
+
+def _real(path: Path) -> Path:
+    """Where a path leads to; unlike `Path.resolve`, it says something of links that lead nowhere or to themselves."""
+    return Path(os.path.realpath(path))
+
+
+def _fitting(pattern: Path, root: Path) -> list[Path]:
+    """The files that a pattern means, in sorted order; links that lead nowhere are among them, to be named later."""
+    if "**" not in pattern.parts:
+        found = [Path(name) for name in sorted(glob.glob(str(pattern)))]  # noqa: PTH207 - any path
+        return [path for path in found if not path.is_dir()]
+    # Python's own `**` goes through a folder again by every link that leads to it.
+    wanted = pattern.relative_to(root).parts
+    names = sorted(below + name for below, files in walk(root) for name in files if not name.startswith("."))
+    return [root / name for name in names if _fits(tuple(name.split("/")), wanted)]
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_fits(parts[begin:], pattern[1:]) for begin in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists; one whose name no file can have does not, and says why when it is written."""
+    return _identity(path) is not None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What a file is known by under all its names; None if it cannot be found."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _fixed_part(pattern: Path) -> Path:
@@ -92,12 +132,12 @@ def name_targets(found: dict[Path, PurePath], out: Path, suffix: str | None) -> 
 
 def _refuse_overwriting(jobs: Sequence[Job]) -> None:
     made: dict[Path, Path] = {}
-    read = {(status.st_dev, status.st_ino) for status in (job.source.stat() for job in jobs)}
+    read = {_identity(job.source) for job in jobs} - {None}
     for source, target in ((job.source, job.target) for job in jobs):
         if target in made:
             raise DataError(f"{made[target]} and {source} would both become {target}; give the folder that holds them")
         made[target] = source
-        if target.exists() and (target.stat().st_dev, target.stat().st_ino) in read:
+        if _identity(target) in read:
             raise DataError(f"{target} is among the images to read, and would be overwritten; choose another --out")
 
 

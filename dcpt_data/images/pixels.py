@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from dcpt_data.errors import DataError
 from dcpt_data.images import png
+from dcpt_data.images.decoding import decode_by_opencv, open_picture, upright
+from dcpt_data.images.folders import walk
+from dcpt_data.images.headers import JPEG, Facts, look, refuse_several
+from dcpt_data.images.tiff import is_tiff, read_tiff
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 _DEEP_SUFFIXES = frozenset({".png", ".tif", ".tiff"})  # OpenCV would clip 16-bit pixels to white in the others
 PNG_LEVEL = 1  # of compression, 0 to 9
-_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_JPEG_END = b"\xff\xd9"
+_KNOWN = (png.SIGNATURE, JPEG, b"BM", b"RIFF")  # how files begin whose frames `headers.look` can count, or have one
 _TAIL = 1024  # bytes at a file's end among which its format's last mark stands
 
 
@@ -33,7 +36,8 @@ class Window(NamedTuple):
 class EncodedImage:
     """The bytes of an image file, decoded no further than is asked for.
 
-    Grayscale is repeated to three channels, an alpha channel is left out, 16-bit files keep their depth.
+    Pixels are upright: turned as the file's EXIF orientation says. Grayscale is repeated to three channels, an alpha
+    channel is left out, 16-bit files keep their depth. A file of several pages or frames is refused.
 
     Args:
         data: Content of a PNG, JPEG, BMP, TIFF or WebP file.
@@ -43,6 +47,20 @@ class EncodedImage:
     def __init__(self, data: bytes, place: str) -> None:
         self.data, self.place = data, place
         self._decoded: np.ndarray | None = None
+        self._facts: Facts | None = None
+        self._turn = 1  # of a TIFF, known once it is decoded
+
+    @property
+    def turn(self) -> int:
+        """The EXIF orientation with which the file is stored, 1 to 8; 1 is upright.
+
+        Raises:
+            DataError: If this is no image.
+        """
+        if is_tiff(self.data):
+            self._whole()
+            return self._turn
+        return self._look().turn
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,7 +71,7 @@ class EncodedImage:
         """
         header = png.read_header(self.data)
         if header is not None:
-            return header.height, header.width
+            return self._turned(header.height, header.width)
         image = self._whole()
         return image.shape[0], image.shape[1]
 
@@ -67,12 +85,14 @@ class EncodedImage:
             H x W x 3, RGB, uint8 or uint16.
 
         Raises:
-            DataError: If the data are truncated, or no image of 8 or 16 bits.
+            DataError: If the data are truncated, no image of 8 or 16 bits, or several.
         """
         if window is None:
             return _to_rgb(self._whole())
         top, left, height, width = window
         rows = self._decoded
+        if rows is None and self._look().turn != 1:
+            rows = self._whole()
         if rows is None:
             part = png.first_rows(self.data, top + height)
             rows = self._whole() if part is self.data else self._decode(part)
@@ -82,16 +102,17 @@ class EncodedImage:
         """Height, width and type of the pixels, found out with as little decoding as the format allows.
 
         Raises:
-            DataError: If the data are truncated, or no image of 8 or 16 bits. Damage within a JPEG that is otherwise
-                complete is not noticed.
+            DataError: If the data are truncated, no image of 8 or 16 bits, or several. Damage within a JPEG that is
+                otherwise complete is not noticed.
         """
+        refuse_several(self._look().frames, self.place)
         header = png.read_header(self.data)
         if header is not None and png.is_whole(self.data):
-            return header.height, header.width, np.dtype(np.uint16 if header.bits == 16 else np.uint8)
-        if self.data.startswith(_JPEG) and _JPEG_END in self.data[-_TAIL:]:
+            return *self._turned(header.height, header.width), np.dtype(np.uint16 if header.bits == 16 else np.uint8)
+        if self.data.startswith(JPEG) and _JPEG_END in self.data[-_TAIL:]:
             try:
-                with Image.open(io.BytesIO(self.data)) as image:
-                    return image.height, image.width, np.dtype(np.uint8)
+                with open_picture(self.data) as picture:
+                    return *self._turned(picture.height, picture.width), np.dtype(np.uint8)
             except OSError as error:
                 raise self._damaged() from error
         image = self._whole()
@@ -102,37 +123,57 @@ class EncodedImage:
             self._decoded = self._decode(self.data)
         return self._decoded
 
+    def _look(self) -> Facts:
+        if self._facts is None:
+            self._facts = look(self.data)
+        return self._facts
+
+    def _turned(self, height: int, width: int) -> tuple[int, int]:
+        return (width, height) if self._look().turn >= 5 else (height, width)
+
     def _decode(self, data: bytes) -> np.ndarray:
-        """Decode to what OpenCV makes of it: H x W, or H x W x 2 to 4 with blue first."""
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+        """Decode to what OpenCV makes of it, upright: H x W, or H x W x 1 to 4 with blue first."""
+        if is_tiff(data):
+            tiff = read_tiff(data, self.place)
+            self._turn = tiff.turn
+            return upright(tiff.colours[..., ::-1], tiff.turn)
+        facts = self._look()
+        refuse_several(facts.frames if data.startswith(_KNOWN) else _frames_of_others(data), self.place)
+        image = decode_by_opencv(data)
         if image is None:
             raise self._damaged()
         self._refuse_truncated()
         if image.dtype not in (np.uint8, np.uint16):
             raise DataError(f"{self.place}: pixels are {image.dtype}; 8-bit and 16-bit images can be read")
-        if image.ndim == 3 and image.shape[2] == 4 and image.dtype == np.uint8 and data[:4] in (b"II*\0", b"MM\0*"):
-            # OpenCV has multiplied the colours of a TIFF by its alpha, which cannot be undone.
-            with Image.open(io.BytesIO(data)) as tiff:
-                return np.array(tiff.convert("RGB"))[..., ::-1]
-        return image
+        return upright(image, facts.turn)
 
     def _damaged(self) -> DataError:
         return DataError(f"{self.place}: not an image, or damaged beyond decoding; replace or remove it")
 
     def _refuse_truncated(self) -> None:
         """OpenCV fills what is missing of a truncated file with gray and says nothing; Pillow refuses it."""
-        end = b"IEND" if self.data.startswith(png.SIGNATURE) else _JPEG_END if self.data.startswith(_JPEG) else b""
+        end = b"IEND" if self.data.startswith(png.SIGNATURE) else _JPEG_END if self.data.startswith(JPEG) else b""
         if end in self.data[-_TAIL:]:
             return
         try:
-            with Image.open(io.BytesIO(self.data)) as image:
-                image.load()
+            with open_picture(self.data) as picture:
+                picture.load()
         except (OSError, SyntaxError) as error:
             raise DataError(f"{self.place}: truncated ({error}); copy or download it again") from error
 
 
+def _frames_of_others(data: bytes) -> int:
+    """How many pictures a file of another kind holds, such as a GIF; 1 where Pillow does not know it."""
+    try:
+        with open_picture(data) as picture:
+            return getattr(picture, "n_frames", 1)
+    except Exception:  # whether it is an image at all, OpenCV will say
+        return 1
+
+
 def _to_rgb(image: np.ndarray) -> np.ndarray:
-    if image.ndim == 2:
+    image = np.ascontiguousarray(image)  # what was turned runs backwards, which OpenCV does not take
+    if image.ndim == 2 or image.shape[2] == 1:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     if image.shape[2] == 2:  # gray with alpha
         return cv2.cvtColor(image[..., 0], cv2.COLOR_GRAY2RGB)
@@ -201,6 +242,8 @@ def stem(name: str) -> str:
 def list_names(folder: str | Path) -> list[str]:
     """Paths below a folder of all image files in it, in sorted order; hidden files and folders are passed over.
 
+    Links to folders are followed, and each folder is read once, whatever links lead to it.
+
     Raises:
         DataError: If the folder is missing or holds no image.
     """
@@ -208,9 +251,7 @@ def list_names(folder: str | Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     found: list[str] = []
-    for home, inner, files in os.walk(folder, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        below = "" if home == str(folder) else Path(home).relative_to(folder).as_posix() + "/"
+    for below, files in walk(folder):
         found += [
             below + name
             for name in files

@@ -20,7 +20,7 @@ from dcpt_data.sources.published import Part, Source, get_source, source_folder
 from dcpt_data.stores.folder_store import Store
 from dcpt_data.workers.parallel import each
 
-Problem = Literal["missing", "count", "unpaired", "unreadable", "sizes", "duplicates", "leakage"]
+Problem = Literal["missing", "count", "unpaired", "unreadable", "sizes", "orientations", "duplicates", "leakage"]
 PROBLEMS: tuple[Problem, ...] = get_args(Problem)
 
 
@@ -133,6 +133,7 @@ class _Prints:
         self._number_of: dict[str, int] = {}  # of a store, by its root
         self._wanted: dict[tuple[int, int], None] = {}  # store and image, in order
         self._taken: dict[tuple[int, int], Fingerprint | str] = {}
+        self._turns: dict[tuple[int, int], int] = {}  # of those that are not stored upright
         for images in opened:
             for store, indices in ((images.gt, images.gt_of), (images.lq, images.lq_of)):
                 if store is not None:
@@ -149,25 +150,33 @@ class _Prints:
         """Read all images, in parallel."""
         wanted = list(self._wanted)
         with each(_fingerprint_of, (self._stores,), wanted, chunk=8) as results:
-            for done, (key, result) in enumerate(zip(wanted, results, strict=True), 1):
+            for done, (key, (result, turn)) in enumerate(zip(wanted, results, strict=True), 1):
                 self._taken[key] = result
+                if turn != 1:
+                    self._turns[key] = turn
                 report(done, len(wanted))
 
     def of(self, store: Store, index: int) -> Fingerprint | str:
         """An image's fingerprint, or why it cannot be read."""
         return self._taken[self._number_of[store.root], int(index)]
 
+    def turn_of(self, store: Store, index: int) -> int:
+        """The EXIF orientation with which an image is stored; 1 is upright."""
+        return self._turns.get((self._number_of[store.root], int(index)), 1)
 
-def _fingerprint_of(stores: list[Store], key: tuple[int, int]) -> Fingerprint | str:
+
+def _fingerprint_of(stores: list[Store], key: tuple[int, int]) -> tuple[Fingerprint | str, int]:
+    """An image's fingerprint, or why it cannot be read, and the orientation with which it is stored."""
     store, index = key
     try:
-        return fingerprint(stores[store].picture(index).pixels())
+        picture = stores[store].picture(index)
+        return fingerprint(picture.pixels()), getattr(picture, "turn", 1)  # raw pixels of an LMDB are upright
     except DataError as error:
-        return str(error)
+        return str(error), 1
 
 
 def _compare_within(finding: Finding, images: Opened, prints: _Prints) -> None:
-    """Find images that cannot be read, pairs of unequal sizes, and pairs that come twice."""
+    """Find images that cannot be read, pairs of unequal sizes or orientations, and pairs that come twice."""
     first: dict[tuple[bytes, ...], str] = {}
     told: set[str] = set()  # ground truth may be of several pairs
     for index in range(len(images)):
@@ -187,6 +196,15 @@ def _compare_within(finding: Finding, images: Opened, prints: _Prints) -> None:
         if readable[0].shape != readable[-1].shape:
             sizes = " and ".join(f"{width}x{height}" for height, width in (side.shape for side in readable))
             finding.add("sizes", f"{gt} and {lq} are of {sizes} pixels")
+        turns = [prints.turn_of(images.gt, images.gt_of[index])]
+        if images.lq is not None:
+            turns.append(prints.turn_of(images.lq, images.lq_of[index]))
+        if turns[0] != turns[-1]:
+            finding.add(
+                "orientations",
+                f"{gt} has EXIF orientation {turns[0]} and {lq} has {turns[-1]}; if one was made of the other's stored "
+                "pixels, give both the same",
+            )
         same = first.setdefault(tuple(side.digest for side in readable), place)
         if same != place:
             finding.add("duplicates", f"{place} is {same} once more")

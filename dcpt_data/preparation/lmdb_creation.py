@@ -130,7 +130,7 @@ def create_lmdb(
 
 def _fill(writer: LmdbWriter, plan: Plan, workers: int | None, report: Report, commit_bytes: int) -> None:
     stamps = {
-        side: np.array([part.store.stamp(int(number)) for number in part.numbers], np.int64).reshape(-1, 2)
+        side: np.array([_stamp(part, int(number)) for number in part.numbers], np.int64).reshape(-1, 2)
         for side, part in plan.parts.items()
     }
     todo = _not_done(plan, stamps, writer.done())
@@ -162,6 +162,14 @@ def _fill(writer: LmdbWriter, plan: Plan, workers: int | None, report: Report, c
             f"{len(problems)} of {plan.count} images cannot be stored:\n  {shown}\nMend or replace them and run the "
             f"same command again; the others are kept in {writer.partial}"
         )
+
+
+def _stamp(part: Part, number: int) -> tuple[int, int]:
+    """An image's stamp; of one that cannot be found none that any has, so that `encode` names it with the others."""
+    try:
+        return part.store.stamp(number)
+    except DataError:
+        return 0, -1
 
 
 def _commit(writer: LmdbWriter, batch: list[Encoded]) -> None:

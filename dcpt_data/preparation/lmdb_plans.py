@@ -19,7 +19,7 @@ from dcpt_data.preparation.stand_ins import MANIFEST
 from dcpt_data.sources.published import get_source
 from dcpt_data.stores.folder_store import Store
 from dcpt_data.stores.lmdb_format import SIDES, Form, Metadata, Side
-from dcpt_data.stores.name_table import NameTable
+from dcpt_data.stores.name_table import NameTable, refuse_paths
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,9 @@ def _engine_key(name: str) -> str:
 def _part(store: Store, numbers: np.ndarray) -> Part:
     names = [store.names[int(number)] for number in numbers]
     _refuse_doubles([stem(name) for name in names], f"{store.root}: two images are called")
-    return Part(store, numbers, NameTable.of(names))
+    table = NameTable.of(names)
+    refuse_paths(table, store.root)
+    return Part(store, numbers, table)
 
 
 def _refuse_doubles(stems: list[str], what: str) -> None:

@@ -152,7 +152,9 @@ def read_manifest(images: Images) -> dict[str, Any]:
 
 
 def _manifest(plan: Plan, seed: int) -> dict[str, object]:
-    names = hashlib.sha256("\n".join(f"{p.name} {p.stat().st_size}" for p in plan.photographs).encode()).hexdigest()
+    names = hashlib.sha256(
+        "\n".join(f"{p.name} {p.stat().st_size}" for p in plan.photographs).encode("utf-8", "surrogateescape")
+    ).hexdigest()
     sources = ", ".join(source.name for source in plan.sources)
     return {"source": sources, "stand_in": True, "seed": seed, "images": len(plan.photographs), "from": names}
 
@@ -192,7 +194,7 @@ def _make_pairs(sources: list[Source], folder: Path, seed: int, item: tuple[Path
     _write(folder / sources[0].gt / f"{name}.png", image)
     for source in sources:
         if source.lq is not None:
-            key = zlib.crc32(f"{source.name}/{name}".encode())
+            key = zlib.crc32(f"{source.name}/{name}".encode("utf-8", "surrogateescape"))
             rng = np.random.default_rng([seed, key])
             degraded = degrade(source.stand_in or source.degradation, to_float(image), rng)
             _write(folder / source.lq / f"{lq_name(rule, name)}.png", to_uint8(degraded))

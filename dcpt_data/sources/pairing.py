@@ -127,6 +127,15 @@ def match_what_fits(lq: Sequence[str], gt: Sequence[str], rule: Rule, root_lq: s
     return matched
 
 
+def refuse_doubles(names: Sequence[str], root: str) -> None:
+    """Refuse images that differ in their suffixes alone: whatever is made of them would have one name.
+
+    Raises:
+        DataError: If there are such.
+    """
+    _by_stem(names, root)
+
+
 def _by_stem(names: Sequence[str], root: str) -> dict[str, int]:
     """Name without suffix -> index, in order."""
     found: dict[str, int] = {}
@@ -134,7 +143,7 @@ def _by_stem(names: Sequence[str], root: str) -> dict[str, int]:
         other = found.setdefault(stem(name), index)
         if other != index:
             first, second = Path(root, names[other]), Path(name).name
-            raise DataError(f"{first} and {second} share one name, so pairs are ambiguous; remove one of them")
+            raise DataError(f"{first} and {second} share one name, which is ambiguous; rename or remove one")
     return found
 
 

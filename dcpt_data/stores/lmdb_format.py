@@ -26,7 +26,7 @@ import numpy as np
 from dcpt_data.errors import DataError
 from dcpt_data.images.pixels import stem
 from dcpt_data.sources.pairing import Rule
-from dcpt_data.stores.name_table import NameTable
+from dcpt_data.stores.name_table import NameTable, refuse_paths
 
 FORMAT, VERSION = "dcpt", 1
 METADATA, INDEX = b"\0metadata", b"\0index"
@@ -145,7 +145,7 @@ def read_index(transaction: lmdb.Transaction, path: str) -> Index:
     """The index.
 
     Raises:
-        DataError: If it is missing or damaged.
+        DataError: If it is missing or damaged, or a name in it leads out of a folder.
     """
     data = transaction.get(INDEX)
     if data is None:
@@ -157,7 +157,8 @@ def read_index(transaction: lmdb.Transaction, path: str) -> Index:
         for side in SIDES:
             if f"{side}_rows" in arrays:
                 names = NameTable(arrays[f"{side}_text"].tobytes(), arrays[f"{side}_ends"])
+                refuse_paths(names, path)
                 sides[side] = Entries(names, arrays[f"{side}_rows"])
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, IndexError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: its index is damaged ({error}); copy it again, or make it again") from error
     return Index(sides, arrays.get("partners"))

@@ -17,7 +17,7 @@ from dcpt_data.images.pixels import EncodedImage, Window
 from dcpt_data.stores.folder_store import Picture
 from dcpt_data.stores.lmdb_environment import LmdbFile
 from dcpt_data.stores.lmdb_format import ROW, Entries, Form, Metadata, Side, key_of, read_index, read_metadata
-from dcpt_data.stores.name_table import NameTable
+from dcpt_data.stores.name_table import NameTable, refuse_paths
 
 ENGINE_INDEX = "meta_info.txt"  # lies beside data.mdb where BasicSR made the LMDB, or is to read it
 _ENGINE_LINE = re.compile(r"(?P<name>.+?\.\w+) \((?P<height>\d+),(?P<width>\d+),\d+\) \d+")
@@ -197,7 +197,9 @@ def _engine_entries(file: LmdbFile) -> Entries:
         shapes.append((int(match["height"]), int(match["width"]), 0, 0, 0))
     if not names:
         raise DataError(f"{file.path}/{ENGINE_INDEX}: names no image; make the LMDB again")
-    return Entries(NameTable.of(names), np.array(shapes, ROW))
+    table = NameTable.of(names)
+    refuse_paths(table, f"{file.path}/{ENGINE_INDEX}")
+    return Entries(table, np.array(shapes, ROW))
 
 
 def _describe_foreign(file: LmdbFile) -> str:

@@ -120,9 +120,12 @@ def checksum_of(batch: dict[str, Any]) -> int:
 
 
 def write_csv(file: Path, observed: dict[str, list[Observation]]) -> None:
-    """Write a line for each image, sorted within each set: set, image, degradation, and its values."""
+    r"""Write a line for each image, sorted within each set: set, image, degradation, and its values.
+
+    Bytes of a name that are no UTF-8 are written as `\udcXX`.
+    """
     metrics = list(dict.fromkeys(metric for images in observed.values() for one in images for metric in one.values))
-    with file.open("w", encoding="utf-8", newline="") as opened:
+    with file.open("w", encoding="utf-8", errors="backslashreplace", newline="") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(["set", "image", "degradation", *metrics])
         for name, images in observed.items():

@@ -6,6 +6,7 @@ import argparse
 import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dcpt_arch.checkpoints.loading import CheckpointError
@@ -46,6 +47,19 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def refuse_file(folder: Path, option: str) -> None:
+    """Refuse an option that must name a folder and names a file, or a place below one, before anything is done.
+
+    Raises:
+        OptionError: Saying so.
+    """
+    for place in (folder, *folder.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise OptionError(f"{option} {folder}: {place} is a file; name a folder, which need not exist")
+            return
+
+
 def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
     """Run a command; errors that a user can mend end it with their message, all others with a traceback.
 
@@ -58,7 +72,7 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
     """
     keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode is no reason to end
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal's encoding has not
             stream.reconfigure(errors="backslashreplace")
     try:
         main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import cv2
 import torch
 
-from dcpt_models.errors import MetricError
+from dcpt_models.errors import MetricError, RunError
 from dcpt_models.metrics.average_precision import average_precisions
 from dcpt_models.metrics.by_name import lower_is_better, measure, to_pixels
 from dcpt_models.runtime.distributed import gather
@@ -182,14 +183,22 @@ def _metrics_of(images: list[Observation]) -> list[str]:
 
 
 def _picture(model: Measurable, name: str, batch: dict[str, Any], iteration: Any) -> Path:
-    """Where the restored image of a batch is saved: in a folder of its set, since sets share names of images."""
-    return Path(model.opt["path"]["visualization"], name, f"{batch['name'][0]}_{iteration}.png")
+    """Where the restored image of a batch is saved: in a folder of its set, since sets share names of images.
+
+    Raises:
+        RunError: If the name of the image or of the set leads out of the folder of pictures.
+    """
+    folder = Path(model.opt["path"]["visualization"])
+    file = folder / name / f"{batch['name'][0]}_{iteration}.png"
+    if "\0" in str(file) or not Path(os.path.normpath(file)).is_relative_to(os.path.normpath(folder)):
+        raise RunError(f"the picture of '{batch['name'][0]}' in set '{name}' would lie outside of {folder}; rename it")
+    return file
 
 
 def _save(image: torch.Tensor, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(file), to_pixels(image, rounded=True)):
-        raise OSError(f"{file}: cannot be written")
+    _, data = cv2.imencode(".png", to_pixels(image, rounded=True))
+    file.write_bytes(data.tobytes())  # OpenCV itself takes no name that is not UTF-8
 
 
 def _report(model: Measurable, results: Results, iteration: Any, tb_logger: Any) -> None:

@@ -26,7 +26,7 @@ import dcpt_arch  # noqa: F401 - registers networks
 import dcpt_models  # noqa: F401 - registers models
 from dcpt_common import CLEAN, to_json
 from dcpt_data import DataError, build_val_loaders, check_folders
-from dcpt_data.images.file_lists import Job, find_images, list_failures, name_targets
+from dcpt_data.images.file_lists import Job, find_images, is_there, list_failures, name_targets
 from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
 from dcpt_data.images.pixels import to_float, to_uint8
 from dcpt_models.errors import OptionError
@@ -38,7 +38,7 @@ from dcpt_models.inference.pipeline import overlapped
 from dcpt_models.inference.restorer import choose_device
 from dcpt_models.methods.labels import multi_hot
 from dcpt_models.options.command_line import datasets_of
-from dcpt_models.runtime.command import add_import, run_command
+from dcpt_models.runtime.command import add_import, refuse_file, run_command
 from dcpt_models.runtime.logs import start_logger
 from dcpt_tools.places import ROOT, option_file
 
@@ -138,9 +138,11 @@ def shown(record: dict[str, Any]) -> str:
 def diagnose(diagnoser: Diagnoser, arguments: argparse.Namespace) -> None:
     """Diagnose images and print what was found."""
     out = arguments.maps or Path("maps")
+    if arguments.maps:
+        refuse_file(out, "--maps")
     jobs = name_targets(find_images(arguments.images, out), out, ".png")
     if arguments.maps and not arguments.overwrite:
-        there = [job.target for job in jobs if job.target.exists()]
+        there = [job.target for job in jobs if is_there(job.target)]
         if there:
             raise OptionError(f"{there[0]} exists; choose another --maps, or give --overwrite")
     found: dict[Job, Diagnosis] = {}

@@ -12,6 +12,7 @@ the small one that comes with the package (dcpt_models/weights/README.md).
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from tqdm import tqdm
 from dcpt_arch.checkpoints.loading import load_network
 from dcpt_common import to_json
 from dcpt_data import DataError
-from dcpt_data.images.file_lists import Job, find_images, list_failures, name_targets
+from dcpt_data.images.file_lists import Job, find_images, is_there, list_failures, name_targets
 from dcpt_data.images.photograph_files import ImageFile, check_format, read_image_file, write_image_file
 from dcpt_data.images.pixels import IMAGE_SUFFIXES
 from dcpt_models.inference.packaged import default_package
 from dcpt_models.inference.pipeline import overlapped
 from dcpt_models.inference.restorer import OVERLAP, RestoreError, Restorer, choose_device
-from dcpt_models.runtime.command import add_import, run_command
+from dcpt_models.runtime.command import add_import, refuse_file, run_command
 from dcpt_models.runtime.logs import start_logger
 
 
@@ -99,10 +100,12 @@ def restore_all(jobs: list[Job], restorer: Restorer) -> list[dict[str, Any]]:
             records[job] |= {"width": width, "height": height, "bits": 8 * pixels.itemsize, "tiles": tiling.count}
             records[job] |= {"tile": [tiling.across.tile, tiling.down.tile]}
             records[job]["seconds"] = round(time.perf_counter() - begun, 3)
-            return ImageFile(pixels, image.alpha, image.profile, image.exif)
+            return replace(image, pixels=pixels)
 
         def write(job: Job, image: ImageFile) -> None:
-            write_image_file(job.target, image)
+            lost = (*image.lost, *write_image_file(job.target, image))
+            if lost:
+                records[job]["lost"] = list(lost)
 
         for job, error in overlapped(jobs, read, work, write, (DataError, RestoreError)):
             records[job] |= {"status": "failed", "error": str(error)} if error else {"status": "restored"}
@@ -112,11 +115,12 @@ def restore_all(jobs: list[Job], restorer: Restorer) -> list[dict[str, Any]]:
 
 def work() -> None:
     arguments = parse()
+    refuse_file(arguments.out, "--out")
     device = choose_device(arguments.device)
     weights = arguments.weights or default_package().network
     suffix = f".{arguments.format}" if arguments.format else None
     jobs = name_targets(find_images(arguments.images, arguments.out), arguments.out, suffix)
-    waiting = [job for job in jobs if arguments.overwrite or not job.target.exists()]
+    waiting = [job for job in jobs if arguments.overwrite or not is_there(job.target)]
     kept = [
         {"input": str(job.source), "output": str(job.target), "status": "kept"} for job in jobs if job not in waiting
     ]

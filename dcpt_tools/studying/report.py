@@ -138,7 +138,9 @@ def work() -> None:
     reports = [report_of(run, arguments) for run in runs]
     about = f"Made by `dcpt report` of {source_version()}."
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page(f"Report: {arguments.run.absolute().name}", reports, about), encoding="utf-8")
+    out.write_text(
+        page(f"Report: {arguments.run.absolute().name}", reports, about), encoding="utf-8", errors="backslashreplace"
+    )
     notes = {report.name: report.notes for report in reports}
     if arguments.json:
         print(to_json({"file": str(out), "runs": [str(run) for run in runs], "notes": notes}))

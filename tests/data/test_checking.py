@@ -8,6 +8,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from small_archives import image
 
 from dcpt_data.images.pixels import write_image
@@ -273,3 +274,27 @@ def test_an_lmdb_of_a_stand_in_is_told_as_one(crop_folder, tmp_path):
     check([finding], False, lambda *call: None)
     assert (finding.stand_in, finding.found, finding.problems) == (True, 2, {})
     assert stand_ins({"val": section}) == ["BSD68"]
+
+
+def test_pairs_that_are_stored_in_two_orientations_are_found(root):
+    exif = Image.Exif()
+    exif[274] = 6
+    high, low = (root / get_source("LOL-train").folder / side / "2.png" for side in ("high", "low"))
+    Image.fromarray(np.rot90(photograph(2), 1)).save(high, exif=exif)
+    assert faults(root) == {
+        "LOL-train": {
+            "orientations": [
+                f"{high} has EXIF orientation 6 and {low} has 1; if one was made of the other's stored pixels, give "
+                "both the same"
+            ]
+        }
+    }
+
+
+def test_photographs_of_one_name_are_found(tmp_path):
+    for name in ("a.png", "a.jpg"):
+        write_image(tmp_path / name, photograph(1))
+    section = {"name": "own", "type": "DegradationDataset", "degradation": "noise", "dataroot_gt": str(tmp_path)}
+    findings = sets_of_options({"val_own": section})
+    check(findings, True, lambda done, total: None)
+    assert "a.jpg and a.png share one name" in findings[0].problems["missing"][0]

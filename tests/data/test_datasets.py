@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from basicsr.data.data_sampler import EnlargedSampler
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from dcpt_data import DataError, DegradationDataset, DegradationMixtureDataset, build_train_loader, build_val_loaders
@@ -550,3 +551,34 @@ def test_processes_share_a_validation_set(crop_folder, crops):
     shares = [[batch["name"][0] for batch in build_val_loaders(datasets, rank, 4)[0]] for rank in range(4)]
     assert sorted(name for share in shares for name in share) == sorted(crops)
     assert max(map(len, shares)) == 2
+
+
+# Names and orientation
+
+
+def test_two_images_of_one_name_are_refused_when_a_set_is_opened(crops, tmp_path):
+    for name in ("a.png", "a.jpg", "b.png"):
+        write_image(tmp_path / name, crops["cat"])
+    section_ = section("val", degradation="noise", dataroot_gt=str(tmp_path))
+    assert "a.jpg and a.png share one name" in refusal(DegradationDataset, section_)
+
+
+@pytest.mark.parametrize("degradation", ["noise", "rain", "haze"])
+@pytest.mark.parametrize("phase", ["train", "val"])
+def test_a_name_that_is_not_utf_8(crops, phase, degradation, tmp_path):
+    write_image(tmp_path / "caf\udce9.png", crops["cat"])
+    sample = DegradationDataset(section(phase, degradation=degradation, dataroot_gt=str(tmp_path)))[0]
+    assert sample["name"] == "caf\udce9"
+
+
+def test_a_pair_of_which_one_is_stored_turned_is_a_pair(crops, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    for side in ("gt", "lq"):
+        (tmp_path / side).mkdir()
+    Image.fromarray(np.rot90(crops["cat"], 1)).save(tmp_path / "gt" / "a.png", exif=exif)
+    write_image(tmp_path / "lq" / "a.png", crops["cat"])
+    roots = {"dataroot_gt": str(tmp_path / "gt"), "dataroot_lq": str(tmp_path / "lq")}
+    for phase in ("train", "val"):
+        sample = DegradationDataset(section(phase, degradation="rain", **roots))[0]
+        assert torch.equal(sample["gt"], sample["lq"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dcpt_data import DataError
-from dcpt_data.images.file_lists import SHOWN, find_images, list_failures, name_targets
+from dcpt_data.images.file_lists import SHOWN, find_images, is_there, list_failures, name_targets
 from dcpt_data.images.pixels import write_image
 
 OUT = Path("out")
@@ -104,3 +104,33 @@ def test_failures_are_listed_up_to_a_point():
     assert lines[:2] == [f"{SHOWN + 2} of 50 images failed:", "  in/00.png: damaged"]
     assert lines[SHOWN + 1 :] == ["  and 2 more; --json lists them all"]
     assert list_failures({Path("a.png"): "out of memory"}, 1) == "1 of 1 images failed:\n  a.png: out of memory"
+
+
+def test_links_that_go_round_are_followed_once(tree):
+    for link in ("in/s1", "in/deep/s2"):
+        (tree / link).symlink_to(tree / "in", target_is_directory=True)
+    assert len(targets("in")) == 4
+    assert targets("in/**/*.png") == {"in/a.png": "out/a.png"}
+    assert targets("in/**/deep/**/*.*") == {
+        "in/deep/b.PNG": "out/deep/b.PNG",
+        "in/deep/deeper/c.tif": "out/deep/deeper/c.tif",
+    }
+
+
+def test_a_link_that_leads_nowhere_is_one_of_the_images(tree):
+    for link, target in (("in/lost.png", "missing.png"), ("in/round.png", "round.png")):
+        (tree / link).symlink_to(target)
+    expected = {"in/lost.png": "out/lost.png", "in/round.png": "out/round.png"}
+    for arguments in (["in"], ["in/*.png"], ["in/**/*.png"]):
+        found = targets(*arguments)
+        assert expected.items() <= found.items()
+        assert "in/a.png" in found
+
+
+def test_a_name_that_no_file_can_have_stops_nobody(tree):
+    long = "n" * 251 + ".png"
+    write_image(tree / "in" / long, np.zeros((2, 2, 3), np.uint8))
+    found = targets("in", suffix=".webp")
+    assert found[f"in/{long}"] == f"out/{'n' * 251}.webp"
+    assert not is_there(Path(found[f"in/{long}"]))
+    assert is_there(tree / "in/a.png")

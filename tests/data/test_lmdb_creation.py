@@ -13,6 +13,7 @@ import lmdb
 import numpy as np
 import pytest
 from lmdb_data import make, make_for_basicsr, plan, section, write_pairs
+from PIL import Image
 from skimage import data as photographs
 
 from dcpt_data import DataError, DegradationDataset
@@ -384,7 +385,7 @@ def test_two_images_of_one_name_are_refused(tmp_path, crops):
     for name in ("a.png", "a.jpg"):
         write_image(tmp_path / name, crops["cat"])
     message = refusal(plan, SetOptions(degradation="noise", dataroot_gt=str(tmp_path)), tmp_path / "x.lmdb")
-    assert "two images are called 'a', suffix aside" in message
+    assert "a.jpg and a.png share one name" in message
 
 
 def test_a_name_that_is_longer_than_a_key_is_named(tmp_path, crops):
@@ -408,3 +409,31 @@ def test_what_basicsr_cannot_read_is_refused(crops, tmp_path):
 def test_sides_have_fixed_numbers():
     # They stand in unfinished LMDBs.
     assert SIDES == ("lq", "gt")
+
+
+def test_links_that_lead_nowhere_are_named_and_the_others_kept(tmp_path, crops):
+    folder = tmp_path / "gt"
+    folder.mkdir()
+    for name in ("a", "c"):
+        write_image(folder / f"{name}.png", crops["cat"])
+    (folder / "b.png").symlink_to("missing.png")
+    options = SetOptions(degradation="noise", dataroot_gt=str(folder))
+    message = refusal(make, options, tmp_path / "x.lmdb")
+    assert "1 of 3 images cannot be stored" in message
+    assert "b.png: cannot be read (No such file or directory)" in message
+    (folder / "b.png").unlink()
+    write_image(folder / "b.png", crops["cup"])
+    assert len(open_lmdb(make(options, tmp_path / "x.lmdb")).side("gt")) == 3
+
+
+@pytest.mark.parametrize("form", ["raw", "png", "original"])
+def test_images_are_stored_upright(form, tmp_path, crops):
+    exif = Image.Exif()
+    exif[274] = 6
+    (tmp_path / "gt").mkdir()
+    Image.fromarray(np.rot90(crops["cat"], 1)).save(tmp_path / "gt" / "a.png", exif=exif)
+    out = make(SetOptions(degradation="noise", dataroot_gt=str(tmp_path / "gt")), tmp_path / "x.lmdb", form)
+    picture = open_lmdb(out).side("gt").picture(0)
+    assert picture.shape == crops["cat"].shape[:2]
+    np.testing.assert_array_equal(picture.pixels(), crops["cat"])
+    assert verify_lmdb(out) == (1, [])

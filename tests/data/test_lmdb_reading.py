@@ -478,3 +478,19 @@ def test_a_line_that_is_not_basicsrs_is_named(tmp_path):
     for text, words in (("cat.png 3\n", "line 1: 'cat.png 3' is not"), ("", "names no image")):
         (tmp_path / "x.lmdb" / "meta_info.txt").write_text(text)
         assert words in refusal(open_lmdb, tmp_path / "x.lmdb")
+
+
+# Names of others
+
+
+@pytest.mark.parametrize("name", ["../../../../evil.png", "/tmp/evil.png", "a/..\\..\\evil.png", "C:\\evil.png"])
+def test_names_that_lead_out_of_a_folder_are_refused_when_an_index_is_read(name, tmp_path):
+    rows = np.zeros(2, ROW)
+    index = Index({"gt": Entries(NameTable.of(["a.png", name]), rows)})
+    with lmdb.open(str(tmp_path / "x.lmdb"), map_size=2**26) as environment, environment.begin(write=True) as empty:
+        write_records(empty, Metadata("raw", {"gt": 2}, "haze"), index)
+    assert "leads out of a folder" in refusal(open_lmdb, tmp_path / "x.lmdb")
+    with lmdb.open(str(tmp_path / "y.lmdb"), map_size=2**26) as environment, environment.begin(write=True) as empty:
+        empty.put(b"a", b"")
+    (tmp_path / "y.lmdb" / "meta_info.txt").write_text(f"a.png (8,8,3) 1\n{name} (8,8,3) 1\n")
+    assert "leads out of a folder" in refusal(open_lmdb, tmp_path / "y.lmdb")

@@ -195,6 +195,14 @@ def test_a_cut_file_is_refused_where_the_decoder_fills_it_with_gray(tmp_path, mo
     assert (read_image(path) == 128).all()
 
 
+def test_a_size_beyond_the_limits_of_the_decoder_is_refused(image, tmp_path):
+    path = saved(image, tmp_path / "a.bmp")
+    data = bytearray(path.read_bytes())
+    data[18:22] = (2**29).to_bytes(4, "little")  # the width
+    path.write_bytes(data)
+    assert "damaged" in refusal(path)
+
+
 def test_an_empty_file_is_refused(tmp_path):
     path = tmp_path / "a.png"
     path.touch()
@@ -291,3 +299,20 @@ def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="no such folder") as caught:
         list_images(tmp_path / "nowhere")
     assert str(tmp_path / "nowhere") in str(caught.value)
+
+
+def test_a_folder_that_lies_in_itself_is_read_once(tmp_path):
+    touched(tmp_path, "a.png", "b/c.png")
+    for link in ("s1", "b/s2", "0"):
+        (tmp_path / link).symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "again").symlink_to(tmp_path / "b")
+    assert list_images(tmp_path) == [tmp_path / "a.png", tmp_path / "b/c.png"]
+
+
+def test_of_several_links_to_a_folder_the_first_is_taken(tmp_path):
+    touched(tmp_path, "elsewhere/x/a.png", "root/b.png")
+    for link in ("z", "deep/y", "m"):
+        (tmp_path / "root" / link).parent.mkdir(exist_ok=True)
+        (tmp_path / "root" / link).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "root" / "nowhere").symlink_to(tmp_path / "missing")
+    assert list_images(tmp_path / "root") == [tmp_path / "root/b.png", tmp_path / "root/m/x/a.png"]

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from dcpt_data.degradations import (
     DEGRADATIONS,
@@ -58,6 +59,15 @@ def test_a_photograph_is_degraded_as_in_training(run, photograph, tmp_path):
     assert (code, text) == (0, f"{out}: haze\n")
     expected = degrade("haze", to_float(read_image(photograph)), np.random.default_rng(3), beta=1.2)
     np.testing.assert_array_equal(read_image(out), to_uint8(expected))
+
+
+def test_a_photograph_that_is_stored_turned_is_degraded_upright(run, crops, photograph, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 8
+    Image.fromarray(np.rot90(crops["cup"], -1)).save(tmp_path / "turned.png", exif=exif)
+    for name in ("cup", "turned"):
+        assert run(tmp_path / f"{name}.png", "--name", "haze", "--out", tmp_path / f"{name}_hazy.png")[0] == 0
+    np.testing.assert_array_equal(read_image(tmp_path / "turned_hazy.png"), read_image(tmp_path / "cup_hazy.png"))
 
 
 def test_a_photograph_is_degraded_as_in_evaluation(run, photograph, tmp_path):
