@@ -6,12 +6,12 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from dcpt_common import Count, Natural, NotNegative, Positive, Range
+from dcpt_common import Count, Natural, NotNegative, Range
 
 # By the name of the argument, which means the same in every optimiser, scheduler, loss and metric that has it.
 ARGUMENTS: dict[str, Any] = {
-    "lr": Positive,
-    "max_lr": Positive | list[Positive],
+    "lr": NotNegative,  # 0 for a network that others train beside; see `rehearse`
+    "max_lr": NotNegative | list[NotNegative],
     "base_lr": NotNegative | list[NotNegative],
     "weight_decay": NotNegative,
     "momentum": NotNegative,

@@ -47,8 +47,14 @@ def rehearse(train: dict[str, Any]) -> list[Problem]:
                 Problem(("train", key), _refused(name, error, declared_by(optimizer_class(name), ("params",))))
             )
     scheduler, total = train.get("scheduler"), train["total_iter"]
-    if problems or not optimizers or not scheduler:
+    if problems or not optimizers:
         return problems
+    if not scheduler and not any(group["lr"] for optimizer in optimizers for group in optimizer.param_groups):
+        keys = [key for key in train if key.startswith("optim_") and train[key]]
+        why = f"is 0 for every network ({', '.join(keys)}), which trains nothing; set that of one above 0"
+        return [Problem(("train", keys[0], "lr"), why)]
+    if not scheduler:
+        return []
     wrong = _walk(optimizers, scheduler, total, train.get("warmup_iter", -1))
     return [Problem(("train", "scheduler"), wrong)] if wrong else []
 
