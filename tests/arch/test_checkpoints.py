@@ -441,7 +441,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 104857
         (b"\n<!DOCTYPE html><html>404</html>", "is a web page", "download button"),
         (b"<html>\xc3\xa9</html>", "is a web page", "download button"),
         (b"Quota exceeded\n", "is a text file, beginning with 'Quota exceeded", "name the file of the weights"),
-        (gzip.compress(b"weights"), "is an archive (gzip)", "unpack it"),
+        (gzip.compress(b"weights", mtime=0), "is an archive (gzip)", "unpack it"),
     ],
 )
 def test_a_file_of_another_kind_says_what_it_is_and_what_to_do(tmp_path, content, what, then, suffix):
