@@ -15,7 +15,8 @@ LOGS_OF_SCHEDULERS = (".log", ".out", ".err")
 
 def is_a_run(folder: Path) -> bool:
     """Whether a run has written into a folder."""
-    return (folder / "training_states").is_dir() or any(LOG.fullmatch(file.name) for file in folder.glob("train_*.log"))
+    logs = any(LOG.fullmatch(file.name) for file in folder.glob("train_*.log"))
+    return logs or (folder / "training_states").is_dir() or any(folder.glob("models/net_*.pth"))
 
 
 def may_be_moved(folder: Path) -> bool:
