@@ -66,7 +66,7 @@ def read_image_file(path: str | Path) -> ImageFile:
     path = Path(path)
     try:
         data = path.read_bytes()
-        image = _of_tiff(path, data, read_tiff(data, str(path))) if is_tiff(data) else _of_others(path, data)
+        image = _of_tiff(path, data, read_tiff(data, str(path))) if is_tiff(data) else _of_all_others(path, data)
     except OSError as error:
         if isinstance(error, Image.UnidentifiedImageError):
             known = ", ".join(sorted(IMAGE_SUFFIXES))
@@ -94,6 +94,19 @@ def _of_tiff(path: Path, data: bytes, tiff: Tiff) -> ImageFile:
         )
     carried = carried_by_tiff(data, tiff)
     return _image(tiff.colours, tiff.alpha, tiff.turn, tiff.profile, carried, False)
+
+
+def _of_all_others(path: Path, data: bytes) -> ImageFile:
+    """Read what is no TIFF; of a PNG whose further chunks are damaged, the pixels alone."""
+    try:
+        return _of_others(path, data)
+    except (DataError, MemoryError):
+        raise
+    except Exception:  # decoders of damaged files raise nearly anything
+        bare = png.without_metadata(data) if data.startswith(png.SIGNATURE) else data
+        if bare == data:
+            raise
+        return replace(_of_others(path, bare), lost=("metadata",))
 
 
 def _of_others(path: Path, data: bytes) -> ImageFile:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type: gray, RGB, palette, gray and alpha, RGB and alpha
+_OF_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _STORED = 0  # compression level of zlib
 
 
@@ -78,6 +79,18 @@ def first_rows(data: bytes, count: int) -> bytes:
     ihdr = struct.pack(">II", header.width, count) + data[24:29]
     pixels = zlib.compress(rows, _STORED)
     return b"".join([SIGNATURE, _chunk(b"IHDR", ihdr), *before, _chunk(b"IDAT", pixels), _chunk(b"IEND", b"")])
+
+
+def without_metadata(data: bytes) -> bytes:
+    """A PNG of the same pixels, without the chunks that say something else: they may be damaged while these are not."""
+    kept, position = [SIGNATURE], len(SIGNATURE)
+    while position + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        end = position + 12 + length
+        if data[position + 4 : position + 8] in _OF_PIXELS:
+            kept.append(data[position:end])
+        position = end
+    return b"".join(kept)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

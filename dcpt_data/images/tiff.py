@@ -89,11 +89,17 @@ def read_tiff(data: bytes, place: str) -> Tiff:
 def _count(file: tifffile.TiffFile) -> int:
     """Pictures that are no reduced copies or masks of another."""
     pages = [page for page in file.pages if not (getattr(page, "subfiletype", 0) or 0) & _REDUCED_OR_MASK]
-    described = (file.imagej_metadata or {}).get("images", 1) if file.is_imagej else 1
-    stacked = 1
-    for one in file.shaped_metadata or ():
-        stacked = max(stacked, int(np.prod(one["shape"], dtype=np.int64)) // max(1, file.pages.first.size))
-    return max(len(pages), int(described), stacked, file.pages.first.imagedepth)
+    return max(len(pages), _described(file), file.pages.first.imagedepth)
+
+
+def _described(file: tifffile.TiffFile) -> int:
+    """Pictures of the first page by its description: ImageJ and tifffile store stacks of them behind one directory."""
+    try:
+        images = int((file.imagej_metadata or {}).get("images", 1)) if file.is_imagej else 1
+        sizes = [int(np.prod(one["shape"], dtype=np.int64)) for one in file.shaped_metadata or ()]
+    except Exception:  # garbage describes nothing
+        return 1
+    return max(images, *(size // max(1, file.pages.first.size) for size in sizes), 1)
 
 
 def _refuse_unknown(page: tifffile.TiffPage, place: str) -> None:

@@ -187,3 +187,35 @@ def test_a_tag_that_is_too_large_for_a_jpeg_is_left_out(tmp_path):
     kept.load(read_image_file(tmp_path / "b.jpg").exif)
     assert kept[271] == "Maker"
     assert write_image_file(tmp_path / "b.png", image) == ()
+
+
+def text_chunk(kind: bytes, content: bytes, checksum: int | None = None) -> bytes:
+    checksum = zlib.crc32(kind + content) if checksum is None else checksum
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        text_chunk(b"zTXt", b"Title\0\0" + zlib.compress(bytes(3_000_000))),  # Pillow takes it for an attack
+        text_chunk(b"zTXt", b"Title\0\0garbage"),
+        text_chunk(b"tEXt", b"Title\0text", checksum=1),
+        text_chunk(b"iTXt", b"Title\0\1\7"),
+        text_chunk(b"pHYs", b"\0"),
+        text_chunk(b"iCCP", b"profile\0\0garbage"),
+        text_chunk(b"eXIf", b"II*\0", checksum=1),
+        text_chunk(b"gAMA", b"\0\1"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_damaged_chunks_beside_the_pixels_of_a_png_are_left_out(chunk, dtype, tmp_path):
+    file = tmp_path / "a.png"
+    pixels = PIXELS.astype(dtype)
+    write_image_file(file, ImageFile(pixels))
+    data = file.read_bytes()
+    mark = data.index(b"IDAT") - 4
+    file.write_bytes(data[:mark] + chunk + data[mark:])
+    image = read_image_file(file)
+    assert np.array_equal(image.pixels, pixels)
+    assert np.array_equal(read_image(file), pixels)
+    assert image.lost in ((), ("metadata",))

@@ -258,3 +258,13 @@ def test_strips_that_are_not_there_are_refused():
         tag = file.pages.first.tags[279]
     struct.pack_into("<I" if tag.dtype == 4 else "<H", data, tag.valueoffset, 0)
     assert "truncated" in refusal(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"shape": [40, 60', '{"shape": "x"}', "ImageJ=1.11a\nimages=l\n", "<OME><garbage", "\udce9"]
+)
+def test_descriptions_that_are_garbage_describe_nothing(text):
+    data = written(noise(np.uint8), photometric="rgb", description="d" * 40)
+    begin = data.index(b"d" * 40)
+    data = data[:begin] + text.encode("utf-8", "surrogateescape").ljust(40, b"\0") + data[begin + 40 :]
+    assert np.array_equal(samples(data), noise(np.uint8))
