@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from dcpt_common import nearest
 from dcpt_models.errors import OptionError
 from dcpt_models.options.check import declared_by
 from dcpt_models.options.engine import take_out
@@ -118,7 +119,12 @@ def find_option_file(given: str, root: Path) -> Path:
         return root / path
     by_name = path.suffix in ("", ".yml") and path.parent in (Path(), Path("options"))
     named = [file for file in (root / "options").rglob(f"{path.stem}.yml") if "_base_" not in file.parts]
-    return named[0] if by_name and len(named) == 1 else path
+    if by_name and len(named) == 1:
+        return named[0]
+    if path.parent == Path() and not path.suffix and not named:  # a name, and no file of any folder
+        known = sorted({file.stem for file in (root / "options").rglob("*.yml") if "_base_" not in file.parts})
+        raise OptionError(f"no option file '{given}'{nearest(given, known)} (all: dcpt options)")
+    return path
 
 
 def resolve(given: str, root: Path) -> str:

@@ -12,6 +12,7 @@ import dcpt_arch  # noqa: F401 - registers networks
 import dcpt_models  # noqa: F401 - registers models
 from dcpt_data import DataError, check_folders
 from dcpt_models.errors import OptionError
+from dcpt_models.options.command_line import find_option_file
 
 
 def _mistakes() -> dict[str, tuple[list[str], str]]:
@@ -173,3 +174,12 @@ def test_a_gpu_that_is_not_there_is_named(photographs: Path, tmp_path: Path, mon
     options: dict[str, Any] = {**dcpt_options(photographs, tmp_path / "run"), "num_gpu": 1}
     with pytest.raises(OptionError, match="finds no GPU"):
         completed(write(options, tmp_path))
+
+
+def test_a_name_that_no_option_file_has_is_answered_with_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "options" / "5d").mkdir(parents=True)
+    (tmp_path / "options" / "5d" / "finetune_swinir_5d.yml").write_text("name: x\n")
+    with pytest.raises(OptionError, match=r"no option file 'finetune_swinir'; did you mean 'finetune_swinir_5d'\?"):
+        find_option_file("finetune_swinir", tmp_path)
+    assert find_option_file("finetune_swinir_5d", tmp_path).is_file()
