@@ -33,8 +33,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["dcpt_*"]),
-    py_modules=["dcpt_common", "dcpt_compat"],
+    py_modules=["dcpt_compat"],
     package_data={
+        "dcpt_common": ["py.typed"],
         "dcpt_arch": ["py.typed"],
         "dcpt_models": ["py.typed", "evaluation/published_tables/*.yml", "analysis/report/page.*", "weights/*"],
         "dcpt_tools": ["py.typed"],

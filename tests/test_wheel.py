@@ -122,7 +122,7 @@ def test_the_command_is_installed(unpacked: Path) -> None:
 def test_stale_measurements_are_told_by_all_code_that_restores_and_measures() -> None:
     files = {path.relative_to(ROOT).as_posix() for path in measuring_code()}
     assert {
-        "dcpt_common.py",
+        "dcpt_common/files.py",
         "dcpt_compat.py",
         "dcpt_arch/layers/window_attention.py",
         "dcpt_arch/backbones/nafnet_arch.py",

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from benchmarks import commands
-from benchmarks.timing import conditions, markdown
+from benchmarks.timing import conditions, table_of
 
 from dcpt_common import to_json
 from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.devices import choose_device
 
 
 def parse() -> argparse.Namespace:
@@ -37,8 +38,7 @@ def parse() -> argparse.Namespace:
     for name in ("threads", "repeats"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             parser.error(f"--{name} must be 1 or more")
-    if arguments.device.startswith("cuda") and not torch.cuda.is_available():
-        parser.error(f"--device {arguments.device}: PyTorch finds no GPU here; leave it out")
+    choose_device(arguments.device)  # refuses one that is not there
     return arguments
 
 
@@ -57,7 +57,7 @@ def main() -> None:
         print(to_json(record))
         return
     for table in record["tables"]:
-        print(f"\n### {table['title']}\n\n{markdown(table['rows'])}")
+        print(f"\n### {table['title']}\n\n{table_of(table['rows'])}")
         for note in table.get("notes", []):
             print(f"\n{note}")
     print(f"\n    {record['command']}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dcpt_common import markdown
 from dcpt_data.datasets.locating import locate, open_images
 from dcpt_data.datasets.options import SetOptions
 from dcpt_data.errors import DataError
@@ -48,31 +49,29 @@ def markdown_table() -> str:
     families = {tuple(members): name for name, members in known_groups().items() if _is_family(name, members)}
     rows = {members[0]: (name, members) for members, name in families.items()}
     inner = {member for members in families for member in members[1:]}
-    lines = ["| name | for | degradation | images | what it is | how its archive looks |", "|---|---|---|---|---|---|"]
+    table = [["name", "for", "degradation", "images", "what it is", "how its archive looks"]]
     for source in known_sources().values():
         if source.name not in inner:
-            lines.append(_row(source, *rows.get(source.name, (source.name, (source.name,)))))
-    return "\n".join(lines)
+            table.append(_row(source, *rows.get(source.name, (source.name, (source.name,)))))
+    return markdown.table(table, padded=False)
 
 
 def _is_family(name: str, members: list[str]) -> bool:
     return all(member.startswith(f"{name}-") for member in members)
 
 
-def _row(source: Source, name: str, members: tuple[str, ...]) -> str:
+def _row(source: Source, name: str, members: tuple[str, ...]) -> list[str]:
     label, degradation = f"`{name}`", source.degradation
     if len(members) > 1:
         label += f": `{members[0]}`, " + ", ".join(f"`{member.removeprefix(name)}`" for member in members[1:])
         degradation = "as named"
     unit = "pairs" if source.lq is not None else "photographs"
     count = f"{source.count:,} {unit}" if source.count is not None else unit
-    return " | ".join(
-        [
-            f"| {label}",
-            source.part,
-            degradation,
-            count + (" each" if len(members) > 1 else ""),
-            f"[{source.about}]({source.where})",
-            "<br>".join(" and ".join(f"`{path}`" for path in examples(layout)) for layout in source.layouts) + " |",
-        ]
-    )
+    return [
+        label,
+        source.part,
+        degradation,
+        count + (" each" if len(members) > 1 else ""),
+        f"[{source.about}]({source.where})",
+        "<br>".join(" and ".join(f"`{path}`" for path in examples(layout)) for layout in source.layouts),
+    ]

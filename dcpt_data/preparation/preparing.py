@@ -23,7 +23,7 @@ from dcpt_data.workers.parallel import each
 RECORD = "prepared.json"
 Mode = Literal["hardlink", "symlink", "copy"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-Report = Callable[[str, int, int], None]
+Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def prepare(found: list[Recognised], root: Path, mode: Mode, crops: Crops | None
         root: The data sets' root.
         mode: How files get there. Crops are always written anew.
         crops: How to cut instead of what a source says; only for sources that are cut at all.
-        report: Called with a folder below the root, and how many files of how many over all folders are done.
+        report: Called with how many files of how many are done over all folders, and the folder below the root.
 
     Returns:
         What is there now, in the order of `found`.
@@ -158,7 +158,7 @@ class _Plan:
         with results as finished:
             for _ in finished:
                 done += 1
-                report(self.found[0].source.folder, done, total)
+                report(done, total, self.found[0].source.folder)
         self._write_record({**self.record, "counts": self._counts()})
         self.partial.rename(self.final)
         return done

@@ -92,7 +92,7 @@ def plan(folder: Path, setting: str, seed: int, test_share: float = 0.1, test_fo
     ]
 
 
-def synthesise(plans: list[Plan], out: Path, seed: int, report: Callable[[str, int, int], None]) -> list[str]:
+def synthesise(plans: list[Plan], out: Path, seed: int, report: Callable[[int, int, str], None]) -> list[str]:
     """Make data sets below `out`, in parallel. A folder appears under its name only once it is whole.
 
     Those that an earlier, interrupted call with the same photographs and seed has finished are kept.
@@ -101,7 +101,7 @@ def synthesise(plans: list[Plan], out: Path, seed: int, report: Callable[[str, i
         plans: What to make.
         out: The data sets' root.
         seed: Seed of the degradations; equal seeds give equal files.
-        report: Called with a folder, and how many photographs of how many over all folders are done.
+        report: Called with how many photographs of how many are done over all folders, and the folder.
 
     Returns:
         Names of the data sets that were there already.
@@ -120,7 +120,7 @@ def synthesise(plans: list[Plan], out: Path, seed: int, report: Callable[[str, i
         with each(_make_pairs, (p.sources, partial_folder, seed), named) as finished:
             for _ in finished:
                 done += 1
-                report(p.folder, done, total)
+                report(done, total, p.folder)
         (partial_folder / MANIFEST).write_text(json.dumps(_manifest(p, seed), indent=1), encoding="utf-8")
         partial_folder.rename(final)
     return [source.name for p in kept for source in p.sources]

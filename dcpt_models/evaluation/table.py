@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dcpt_common import markdown
 from dcpt_models.evaluation.published import AVERAGE, PublishedTable, field_averages
 from dcpt_models.validation.validate import Results
 
@@ -31,6 +32,10 @@ class Grid:
     header: list[str]
     ours: Cells
     published: Cells
+
+    def rows(self) -> Cells:
+        """All rows, the header first."""
+        return [self.header, *self.ours, *self.published]
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ class Table:
 
     def markdown(self) -> str:
         """A table for each metric."""
-        return "\n\n".join(_markdown(self.grid(metric)) for metric in self.metrics())
+        return "\n\n".join(markdown.table(self.grid(metric).rows()) for metric in self.metrics())
 
     def latex(self) -> str:
         """A tabular of package booktabs for each metric."""
@@ -189,14 +194,6 @@ def as_csv(tables: Iterable[Table]) -> str:
     for table in tables:
         writer.writerows(table.records())
     return text.getvalue()
-
-
-def _markdown(grid: Grid) -> str:
-    rows = [grid.header, *grid.ours, *grid.published]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(grid.header))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
 
 
 _SPECIAL = {c: f"\\{c}" for c in "&%$#_{}"} | {

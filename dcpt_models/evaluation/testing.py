@@ -106,10 +106,9 @@ ROOMS = ("methods", "metrics", "validation", "optim", "runtime")
 
 def measuring_code() -> list[Path]:
     """The files of code that the values of an image depend on."""
-    arch, models = (Path(str(module.__file__)).parent for module in (dcpt_arch, dcpt_models))
-    folders = [arch, *(models / room for room in ROOMS)]
-    modules = [Path(str(module.__file__)) for module in (dcpt_common, dcpt_compat)]
-    return [*modules, *(file for folder in folders for file in sorted(folder.rglob("*.py")))]
+    common, arch, models = (Path(str(module.__file__)).parent for module in (dcpt_common, dcpt_arch, dcpt_models))
+    folders = [common, arch, *(models / room for room in ROOMS)]
+    return [Path(dcpt_compat.__file__), *(file for folder in folders for file in sorted(folder.rglob("*.py")))]
 
 
 @cache
@@ -124,7 +123,7 @@ def _code_digest() -> str:
 @cache
 def source_version() -> str:
     """The commit of this code, and whether it was changed since; the version where it is no checkout."""
-    root = Path(str(dcpt_common.__file__)).parent
+    root = Path(dcpt_compat.__file__).parent
     version = f"dcpt {importlib.metadata.version('dcpt')}"
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top) != root.resolve():

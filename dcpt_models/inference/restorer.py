@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from dcpt_arch.backbones.base import RestorationBackbone
 from dcpt_arch.layers.padding import pad_to_multiple
 from dcpt_models.errors import OptionError
 from dcpt_models.inference.tiling import Tiling, join, plan
+from dcpt_models.runtime.devices import has_bfloat16
 from dcpt_models.runtime.memory import bytes_per_pixel, free_memory, is_out_of_memory, used_memory
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -40,25 +40,6 @@ SAMPLE = 128  # side in pixels of what bfloat16 is tried on
 
 class RestoreError(RuntimeError):
     """An image that cannot be restored; the message says why and what to do."""
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of this name; "auto" for a GPU if there is one.
-
-    Raises:
-        OptionError: If there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise OptionError(f"--device {name}: no such device; try auto, cpu, cuda or cuda:1") from error
-    if device.type not in SHARES:
-        raise OptionError(f"--device {name}: photographs are restored on cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise OptionError(f"--device {name}: PyTorch finds {torch.cuda.device_count()} GPUs here; try --device auto")
-    return device
 
 
 class Restorer:
@@ -246,14 +227,3 @@ def average_over_symmetries(function: Callable[[torch.Tensor], torch.Tensor], x:
             back = torch.rot90(function(turned), -quarter, (-2, -1))
             total += back.flip(-1) if flipped else back
     return total / 8
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for products of bfloat16: AVX512-BF16 or AMX, or a GPU from Ampere on."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags

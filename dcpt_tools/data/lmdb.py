@@ -10,14 +10,12 @@ docs/LMDB.md tells what is in an LMDB, and what each form costs in disk and time
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dcpt_common import to_json
+from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.datasets.locating import locate, open_images
 from dcpt_data.datasets.options import SetOptions
@@ -84,8 +82,8 @@ def work() -> None:
         raise DataError(f"{there[0]} exists; remove it first to make it again, or check it with --verify")
     for plan in plans:
         if plan.out not in there:
-            with Progress(plan.out) as progress:
-                create_lmdb(plan, arguments.workers, progress.report)
+            with ProgressBar(desc=plan.out.name, unit="image") as bar:
+                create_lmdb(plan, arguments.workers, bar.report)
     made = {str(plan.out): _described(plan, plan.out in there) for plan in plans}
     if arguments.json:
         print(to_json({"lmdbs": made, "seconds": round(time.time() - begun, 1)}))
@@ -122,8 +120,8 @@ def plans_of(arguments: argparse.Namespace) -> list[Plan]:
 def verify(arguments: argparse.Namespace, begun: float) -> None:
     checked: dict[str, dict[str, Any]] = {}
     for path in arguments.verify:
-        with Progress(path) as progress:
-            images, bad = verify_lmdb(path, arguments.workers, progress.report)
+        with ProgressBar(desc=path.name, unit="image") as bar:
+            images, bad = verify_lmdb(path, arguments.workers, bar.report)
         checked[str(path)] = {"images": images, "bad": bad}
     if arguments.json:
         print(to_json({"lmdbs": checked, "seconds": round(time.time() - begun, 1)}))
@@ -133,25 +131,6 @@ def verify(arguments: argparse.Namespace, begun: float) -> None:
     count = sum(len(entry["bad"]) for entry in checked.values())
     if count:
         raise DataError(f"{count} bad images; copy the LMDB again, or remove it and make it again")
-
-
-class Progress:
-    """A bar with the time that is left, on standard error."""
-
-    def __init__(self, path: Path) -> None:
-        self.bar = tqdm(desc=path.name, unit="image", file=sys.stderr)
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def report(self, done: int, total: int) -> None:
-        if self.bar.total is None:  # what an earlier call has done took no time of this one
-            self.bar.reset(total)
-            self.bar.initial = self.bar.n = self.bar.last_print_n = done
-        self.bar.update(done - self.bar.n)
 
 
 def _described(plan: Plan, kept: bool) -> dict:

@@ -16,9 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from dcpt_common import to_json
+from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.preparation.archives import Unpacked
 from dcpt_data.preparation.catalogue import Presence, markdown_table, presence
@@ -147,14 +146,8 @@ def bring(arguments: argparse.Namespace) -> None:
             "\n  ".join(["nothing was prepared:", *refused])
             + f"\nComplete the archive, or give --accept {' '.join(kinds)} to prepare what there is"
         )
-    with tqdm(unit="file", file=sys.stderr) as bar:
-
-        def report(name: str, done: int, total: int) -> None:
-            bar.total = total
-            bar.set_description(name, refresh=False)
-            bar.update(done - bar.n)
-
-        made = prepare(found, Path(arguments.root), arguments.mode, arguments.crops, report)
+    with ProgressBar(unit="file") as bar:
+        made = prepare(found, Path(arguments.root), arguments.mode, arguments.crops, bar.report)
     if arguments.json:
         sets = {
             one.source.name: {"folder": str(one.folder), "count": one.count, "kept": one.kept, "from": str(at.root)}
@@ -201,13 +194,8 @@ def judge(arguments: argparse.Namespace) -> None:
     else:
         findings = sets_of_sources(expand(arguments.names), arguments.root)
     begun = time.time()
-    with tqdm(unit="image", file=sys.stderr, disable=arguments.quick) as bar:
-
-        def report(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        check(findings, arguments.quick, report)
+    with ProgressBar(unit="image", disable=arguments.quick) as bar:
+        check(findings, arguments.quick, bar.report)
     wrong = sorted({kind for one in findings for kind in one.problems if kind not in arguments.accept})
     if arguments.json:
         sets = [_judged(one) for one in findings]

@@ -7,13 +7,11 @@ all training (or test) photographs, so it is a stand-in that has the published d
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
-from tqdm import tqdm
-
 from dcpt_common import to_json
+from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.preparation.stand_ins import plan, synthesise
 from dcpt_data.sources.published import known_settings
@@ -42,14 +40,8 @@ def work() -> None:
     arguments = parser().parse_args()
     begun = time.time()
     plans = plan(arguments.gt, arguments.setting, arguments.seed, arguments.test_share, arguments.test_gt)
-    with tqdm(total=sum(len(p.photographs) for p in plans), unit="image", file=sys.stderr) as bar:
-
-        def report(name: str, done: int, total: int) -> None:
-            bar.total = total
-            bar.set_description(name, refresh=False)
-            bar.update(done - bar.n)
-
-        kept = synthesise(plans, arguments.out, arguments.seed, report)
+    with ProgressBar(total=sum(len(p.photographs) for p in plans), unit="image") as bar:
+        kept = synthesise(plans, arguments.out, arguments.seed, bar.report)
     made = {
         source.name: {
             "degradation": source.degradation,

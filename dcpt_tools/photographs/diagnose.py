@@ -11,7 +11,6 @@ beside the classifier. The backbone is net_g_N.pth beside net_dc_N.pth; the opti
 """
 
 import argparse
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -20,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 import dcpt_arch  # noqa: F401 - registers networks
 import dcpt_models  # noqa: F401 - registers models
 from dcpt_common import CLEAN, to_json
+from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError, build_val_loaders, check_folders
 from dcpt_data.images.file_lists import Job, find_images, is_there, list_failures, name_targets
 from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
@@ -35,10 +34,10 @@ from dcpt_models.inference.diagnoser import Diagnoser, Diagnosis, calibration_fi
 from dcpt_models.inference.diagnosis_sheet import draw
 from dcpt_models.inference.packaged import default_package
 from dcpt_models.inference.pipeline import overlapped
-from dcpt_models.inference.restorer import choose_device
 from dcpt_models.methods.labels import multi_hot
 from dcpt_models.options.command_line import datasets_of
 from dcpt_models.runtime.command import add_import, refuse_file, run_command
+from dcpt_models.runtime.devices import choose_device
 from dcpt_models.runtime.logs import start_logger
 from dcpt_tools.places import ROOT, option_file
 
@@ -92,7 +91,7 @@ def fit(diagnoser: Diagnoser, options: str, arguments: argparse.Namespace) -> No
     loaders = build_val_loaders(datasets)
     logits, labels = [], []
     clean: dict[str, np.ndarray] = {}  # by file, since sets can be of the same photographs
-    with tqdm(total=sum(len(loader) for loader in loaders), unit="image", file=sys.stderr) as bar:
+    with ProgressBar(total=sum(len(loader) for loader in loaders), unit="image") as bar:
         for loader in loaders:
             for batch in loader:
                 logits.append(diagnoser.logits(as_stored(batch["lq"][0])))
@@ -164,7 +163,7 @@ def diagnose(diagnoser: Diagnoser, arguments: argparse.Namespace) -> None:
         if sheet:
             write_image_file(job.target, sheet)
 
-    with tqdm(total=len(jobs), unit="image", file=sys.stderr) as bar:
+    with ProgressBar(total=len(jobs), unit="image") as bar:
         for job, error in overlapped(jobs, read, work, write, (DataError,)):
             if error:
                 failures[job.source] = str(error)

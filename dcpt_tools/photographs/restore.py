@@ -10,24 +10,23 @@ the small one that comes with the package (dcpt_models/weights/README.md).
 """
 
 import argparse
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from dcpt_arch.checkpoints.loading import load_network
 from dcpt_common import to_json
+from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.images.file_lists import Job, find_images, is_there, list_failures, name_targets
 from dcpt_data.images.photograph_files import ImageFile, check_format, read_image_file, write_image_file
 from dcpt_data.images.pixels import IMAGE_SUFFIXES
 from dcpt_models.inference.packaged import default_package
 from dcpt_models.inference.pipeline import overlapped
-from dcpt_models.inference.restorer import OVERLAP, RestoreError, Restorer, choose_device
+from dcpt_models.inference.restorer import OVERLAP, RestoreError, Restorer
 from dcpt_models.runtime.command import add_import, refuse_file, run_command
+from dcpt_models.runtime.devices import choose_device
 from dcpt_models.runtime.logs import start_logger
 
 
@@ -85,7 +84,7 @@ def restore_all(jobs: list[Job], restorer: Restorer) -> list[dict[str, Any]]:
     records: dict[Job, dict[str, Any]] = {job: {"input": str(job.source), "output": str(job.target)} for job in jobs}
     places = {job: place for place, job in enumerate(jobs)}
     form = "{l_bar}{bar}| {n:.4g} of {total_fmt} images [{elapsed}, {remaining} left]"
-    with tqdm(total=len(jobs), bar_format=form, file=sys.stderr, smoothing=0) as bar:
+    with ProgressBar(total=len(jobs), bar_format=form, smoothing=0) as bar:
 
         def read(job: Job) -> ImageFile:
             image = read_image_file(job.source)
@@ -93,9 +92,10 @@ def restore_all(jobs: list[Job], restorer: Restorer) -> list[dict[str, Any]]:
             return image
 
         def work(job: Job, image: ImageFile) -> ImageFile:
-            bar.set_description(job.source.name)
             begun = time.perf_counter()
-            pixels, tiling = restorer.restore(image.pixels, lambda share: bar.update(places[job] + share - bar.n))
+            pixels, tiling = restorer.restore(
+                image.pixels, lambda share: bar.report(places[job] + share, len(jobs), job.source.name)
+            )
             height, width, _ = pixels.shape
             records[job] |= {"width": width, "height": height, "bits": 8 * pixels.itemsize, "tiles": tiling.count}
             records[job] |= {"tile": [tiling.across.tile, tiling.down.tile]}

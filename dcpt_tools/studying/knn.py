@@ -13,11 +13,11 @@ from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_common import to_json
+from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.datasets.feature_crops import StudySource, study_crops
 from dcpt_models.analysis.features.arguments import (
     options_of,
-    progress_bar,
     settings_of,
     source_of,
     study_parser,
@@ -36,8 +36,8 @@ from dcpt_models.analysis.features.training_curve import (
     published_curve,
 )
 from dcpt_models.analysis.run_records import run_checkpoints, validated
-from dcpt_models.inference.restorer import choose_device
 from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.devices import choose_device
 from dcpt_tools.places import ROOT, option_file
 
 
@@ -88,11 +88,11 @@ def work() -> None:
     else:
         subjects = subjects_of(arguments, options)
     source = StudySource(**source_of(arguments, options))
-    with progress_bar("images") as report:
+    with ProgressBar(desc="images", leave=False) as report:
         crops = study_crops(source, arguments.images, arguments.crop, arguments.seed, report)
     findings = [study_pixels(crops.images, crops.labels, settings)]
     for subject in subjects:
-        with progress_bar(subject.label) as report:
+        with ProgressBar(desc=subject.label, leave=False) as report:
             findings.append(study(subject, crops.images, crops.labels, settings, device, report))
     points: list[Point] = []
     if arguments.run:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_common import to_json
+from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.datasets.feature_crops import StudySource, study_crops
 from dcpt_models.analysis.features.arguments import (
     options_of,
-    progress_bar,
     settings_of,
     source_of,
     study_parser,
@@ -25,8 +25,8 @@ from dcpt_models.analysis.features.findings import conditions, study, study_pixe
 from dcpt_models.analysis.features.probes import check_study
 from dcpt_models.analysis.features.tsne import PERPLEXITY, draw_embeddings, embed
 from dcpt_models.errors import OptionError
-from dcpt_models.inference.restorer import choose_device
 from dcpt_models.runtime.command import run_command
+from dcpt_models.runtime.devices import choose_device
 from dcpt_tools.places import ROOT, option_file
 
 
@@ -48,13 +48,13 @@ def work() -> None:
         settings_of(arguments),
     )
     source = StudySource(**source_of(arguments, options))
-    with progress_bar("images") as report:
+    with ProgressBar(desc="images", leave=False) as report:
         crops = study_crops(source, arguments.images, arguments.crop, arguments.seed, report)
     if not 1 <= arguments.perplexity < len(crops.labels):
         raise OptionError(f"--perplexity must lie between 1 and the number of images, {len(crops.labels)}")
     findings = [study_pixels(crops.images, crops.labels, settings)]
     for subject in subjects:
-        with progress_bar(subject.label) as report:
+        with ProgressBar(desc=subject.label, leave=False) as report:
             findings.append(study(subject, crops.images, crops.labels, settings, device, report))
     titles = [f"{one.label}\nnearest neighbours {100 * one.knn.mean:.1f} %" for one in findings]
     points = [embed(one.between, arguments.perplexity, arguments.seed) for one in findings]

@@ -20,7 +20,7 @@ EVERY_LAYOUT = list(every_layout())
 LOL = get_source("LOL-test")
 
 
-def silent(name, done, total):
+def silent(done, total, name):
     pass
 
 
@@ -87,7 +87,7 @@ def test_several_data_sets_of_one_archive(tmp_path):
         tmp_path / "archive", tmp_path / "out", "LOL-train", "LOL-test", report=lambda *call: calls.append(call)
     )
     assert [one.folder.name for one in made] == ["our485", "eval15"]
-    assert calls == [("LOL-v1/our485", n, 8) for n in range(1, 5)] + [("LOL-v1/eval15", n, 8) for n in range(5, 9)]
+    assert calls == [(n, 8, "LOL-v1/our485") for n in range(1, 5)] + [(n, 8, "LOL-v1/eval15") for n in range(5, 9)]
 
 
 def test_many_files_are_placed_by_several_processes(tmp_path):
@@ -217,7 +217,7 @@ def test_an_interrupted_call_is_completed(crops, tmp_path):
     name = "GoPro-train-crops" if crops else "GoPro-train"
     done = []
 
-    def interrupt(folder, count, total):
+    def interrupt(count, total, folder):
         done.append(count)
         if count == 3:
             raise KeyboardInterrupt

@@ -27,7 +27,7 @@ SINGLE = {"name": "single", "type": "DegradationDataset", "phase": "val", "scale
 NAMES = [name for part in ("train", "test") for name in known_settings()["5d"][part]]
 
 
-def silent(name, done, total):
+def silent(done, total, name):
     pass
 
 
@@ -155,8 +155,8 @@ def test_progress_counts_every_image_once(crop_folder, tmp_path):
     calls = []
     make(crop_folder, tmp_path, report=lambda *call: calls.append(call))
     total = 6 * 4 + 5 * 2
-    assert [call[1:] for call in calls] == [(i + 1, total) for i in range(total)]
-    assert list(dict.fromkeys(call[0] for call in calls)) == [get_source(name).folder for name in NAMES]
+    assert [call[:2] for call in calls] == [(i + 1, total) for i in range(total)]
+    assert list(dict.fromkeys(call[2] for call in calls)) == [get_source(name).folder for name in NAMES]
 
 
 @pytest.mark.parametrize("setting", [name for name in known_settings() if name != "5d"])
@@ -203,7 +203,7 @@ def test_a_second_call_keeps_what_is_there(made, crop_folder):
 
 
 def test_an_interrupted_call_is_completed(made, crop_folder, tmp_path):
-    def interrupt(name, done, total):
+    def interrupt(done, total, name):
         if name == get_source("BSD400").folder:
             raise KeyboardInterrupt
 

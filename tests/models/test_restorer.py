@@ -29,9 +29,9 @@ from dcpt_models.inference.restorer import (
     RestoreError,
     Restorer,
     average_over_symmetries,
-    choose_device,
 )
 from dcpt_models.inference.tiling import cover, join, plan
+from dcpt_models.runtime.devices import choose_device
 from dcpt_models.runtime.memory import bytes_per_pixel, free_main_memory, free_memory, is_out_of_memory, used_memory
 
 ROOT = Path(__file__).resolve().parents[2]

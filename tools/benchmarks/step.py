@@ -19,7 +19,6 @@ from benchmarks.textbook import PUBLISHED, PlainTraining, wake
 from benchmarks.timing import (
     PRECISIONS,
     Floor,
-    fast_bfloat16,
     floor_note,
     in_turns,
     measure_floor,
@@ -27,6 +26,7 @@ from benchmarks.timing import (
     share_of_floor,
 )
 from dcpt_models.methods.base_model import DegradationModel
+from dcpt_models.runtime.devices import has_bfloat16
 
 HELP = "an iteration of DCPT and one of restoration training, against the published forms with equal weights"
 
@@ -130,7 +130,7 @@ def compare(
         rows.append(row)
     named = " ".join([network["type"], *(f"of width {network['width']}" for _ in range("width" in network))])
     notes = [floor_note(floors)]
-    if not fast_bfloat16(arguments.device):
+    if not has_bfloat16(torch.device(arguments.device)):
         notes.append("This machine has no instructions for products of bfloat16.")
     return {
         "title": f"{title}: {named}, {arguments.batch} x {arguments.crop}^2",

@@ -17,6 +17,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from dcpt_common import markdown
+
 # Packages whose versions decide about speed or are compared with.
 PACKAGES = ("torch", "numpy", "opencv-python", "basicsr", "spandrel", "spandrel-extra-arches", "scikit-image")
 Call = Callable[[], Any]
@@ -279,21 +281,11 @@ def processor() -> str:
     return f"{name}, {cores} cores" + (f", {' '.join(wide)}" if wide else "")
 
 
-def fast_bfloat16(device: str | torch.device = "cpu") -> bool:
-    """Whether products of bfloat16 have instructions of their own here: AVX512-BF16 or AMX, or a GPU from Ampere on."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    return any(flag in processor() for flag in ("avx512_bf16", "amx_bf16"))
-
-
-def markdown(rows: Sequence[Row]) -> str:
+def table_of(rows: Sequence[Row]) -> str:
     """Rows as a Markdown table; columns in the order in which they first occur, numbers to three digits."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     texts = [columns, *([_number(row.get(column, "")) for column in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in texts) for i in range(len(columns))]
-    lines = ["| " + " | ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)) + " |" for line in texts]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+    return markdown.table(texts)
 
 
 def _number(value: Any) -> str:

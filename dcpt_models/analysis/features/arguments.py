@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from basicsr.utils.registry import ARCH_REGISTRY
-from tqdm import tqdm
 
 from dcpt_arch.backbones.base import RestorationBackbone
 from dcpt_common import nearest
 from dcpt_models.analysis.features.extraction import Level
 from dcpt_models.analysis.features.findings import (
-    Progress,
     Settings,
     Subject,
     architecture,
@@ -177,16 +173,3 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
     """How it is studied; `--states` and `--neighbours` are of `dcpt knn` alone."""
     own = {"neighbours": arguments.neighbours, "states": range(arguments.states)} if "states" in arguments else {}
     return Settings(level=arguments.level, grid=arguments.grid, **own)
-
-
-@contextmanager
-def progress_bar(description: str) -> Iterator[Progress]:
-    """A bar on standard error that vanishes when its work is done."""
-    with tqdm(desc=description, file=sys.stderr, leave=False) as bar:
-
-        def report(done: int, total: int) -> None:
-            if done < bar.n or total != bar.total:  # the next network's turn
-                bar.reset(total)
-            bar.update(done - bar.n)
-
-        yield report

@@ -14,6 +14,7 @@ from basicsr.archs import build_network
 
 from dcpt_arch.backbones.base import RestorationBackbone
 from dcpt_arch.checkpoints.loading import CheckpointError, detect_family, find_weights, load_network, read_checkpoint
+from dcpt_common import markdown
 from dcpt_models.analysis.features.extraction import Level, extract_features
 from dcpt_models.analysis.features.probes import (
     NEIGHBOURS,
@@ -189,15 +190,7 @@ HEADER = ["features", "values", "nearest neighbours (%)", "linear classifier (%)
 
 def table(findings: Sequence[Finding]) -> str:
     """Findings side by side, in Markdown."""
-    return markdown([HEADER, *(finding.cells() for finding in findings)])
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table of which the first row is the header."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
+    return markdown.table([HEADER, *(finding.cells() for finding in findings)])
 
 
 def conditions(source: str, counts: dict[str, int], asked: int, crop: int, settings: Settings) -> dict[str, str]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dcpt_common import markdown
 from dcpt_models.analysis.features.findings import (
     HEADER,
     Finding,
     Subject,
     architecture,
     checkpoint,
-    markdown,
     random_networks,
 )
 from dcpt_models.analysis.features.tsne import save_figure
@@ -95,7 +95,7 @@ def curve_table(pixels: Finding, points: Sequence[Point]) -> str:
         accuracy = point.validated.get("accuracy")
         known = (None if accuracy is None else 100 * accuracy, point.validated.get("psnr"), point.tuned)
         rows.append([*point.finding.cells(), *("-" if value is None else f"{value:.2f}" for value in known)])
-    return markdown([header, *rows])
+    return markdown.table([header, *rows])
 
 
 def draw_curve(pixels: Finding, points: Sequence[Point], chance: float, file: Path) -> None:

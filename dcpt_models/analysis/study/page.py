@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dcpt_models.analysis.features.findings import markdown
+from dcpt_common import markdown
 from dcpt_models.analysis.study.arms import StudyOptions
 from dcpt_models.analysis.study.bootstrap import AVERAGE, DRAWS, LEVEL, Interval
 from dcpt_models.analysis.study.figures import draw_curves, draw_differences, draw_features
@@ -75,7 +75,7 @@ def _arms(study: StudyOptions, results: StudyResults) -> str:
         "what they took by the clock, with validation and saving, mean over the seeds. They depend on what else the "
         "machine was doing."
     )
-    return f"## Arms\n\n{markdown(rows)}\n\n{note}"
+    return f"## Arms\n\n{markdown.table(rows)}\n\n{note}"
 
 
 def _scores(study: StudyOptions, results: StudyResults) -> str:
@@ -87,7 +87,7 @@ def _scores(study: StudyOptions, results: StudyResults) -> str:
         for arm in study.arms:
             found = results.scores[arm][metric]
             rows.append([arm, *(_spread(metric, found[name]) for name in rows[0][1:])])
-        parts.append(markdown(rows))
+        parts.append(markdown.table(rows))
     several = len(study.seeds) > 1
     note = f"Mean{' ± standard deviation' if several else ''} over {_seeds(study)} of the mean over the test images."
     return "## Test\n\n" + "\n\n".join([*parts, note])
@@ -112,7 +112,7 @@ def _differences(study: StudyOptions, results: StudyResults, figures: dict[str, 
             for one in results.compared(metric, baseline):
                 cells = [_interval(metric, one.found[name]) for name in names]
                 rows.append([one.arm, *cells, ", ".join(shown(metric, value, "+") for value in one.by_seed)])
-            parts.append(markdown(rows))
+            parts.append(markdown.table(rows))
     parts.append(f"![Differences of the average, with their intervals]({figures['differences'].name})")
     parts.append(
         f"Paired differences, seed by seed and image by image, and their {LEVEL:.0%} intervals: percentiles of {DRAWS} "
@@ -138,7 +138,7 @@ def _learned(results: StudyResults, figures: dict[str, Path]) -> str:
     if results.accuracy:
         rows = [["arm", "its classifier (%)"]]
         rows += [[arm, _percent(values)] for arm, values in results.accuracy.items()]
-        parts.append(markdown(rows))
+        parts.append(markdown.table(rows))
         parts.append(
             "Top-1 accuracy on the validation images at the end of the run that has a classifier: of pre-training, or "
             "of the last run where it is the only one."
@@ -148,7 +148,7 @@ def _learned(results: StudyResults, figures: dict[str, Path]) -> str:
         for label, findings in grouped(results.features["findings"]).items():
             shares = ([f[key]["mean"] for f in findings] for key in ("knn", "linear_probe"))
             rows.append([label, *(_percent(values) for values in shares)])
-        parts += [markdown(rows), f"![Accuracy of simple classifiers]({figures['features'].name})"]
+        parts += [markdown.table(rows), f"![Accuracy of simple classifiers]({figures['features'].name})"]
         parts.append(
             "Of the network that an arm's last run starts from, or of that run's where the arm has no other; mean ± "
             "standard deviation over seeds. "

@@ -1,0 +1,29 @@
+"""What every package uses; each module has one idea. `progress` and `markdown` are imported by their own names."""
+
+from dcpt_common.extensions import import_extension, import_modules
+from dcpt_common.files import PARTIAL, sha256, write_atomically
+from dcpt_common.json_text import to_json
+from dcpt_common.labels import CLEAN, JOIN
+from dcpt_common.names import closest, nearest
+from dcpt_common.ranges import Count, Natural, NotNegative, Positive, Range, Seed
+from dcpt_common.threads import wait_briefly
+
+__all__ = [
+    "CLEAN",
+    "JOIN",
+    "PARTIAL",
+    "Count",
+    "Natural",
+    "NotNegative",
+    "Positive",
+    "Range",
+    "Seed",
+    "closest",
+    "import_extension",
+    "import_modules",
+    "nearest",
+    "sha256",
+    "to_json",
+    "wait_briefly",
+    "write_atomically",
+]
