@@ -1,38 +1,33 @@
-"""The model that all methods share: networks, the one training step loop, saving, resuming, validation."""
+"""The base class of all methods: it builds the networks, makes the updates of an iteration, validates and saves."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from basicsr.archs import build_network
-from basicsr.losses import build_loss
 from basicsr.models.base_model import BaseModel
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from dcpt_arch.checkpoints.initialise import Scope, initialise
-from dcpt_arch.checkpoints.loading import CheckpointError, read_checkpoint
-from dcpt_common import Count, Positive, Range
 from dcpt_models.errors import OptionError
+from dcpt_models.methods.criteria import build_pixel_loss
 from dcpt_models.methods.dry_pass import SIDE, check_restores
 from dcpt_models.methods.labels import class_indices, multi_hot
+from dcpt_models.methods.saving import resume, write_networks, write_state
+from dcpt_models.methods.train_options import TrainOptions, read_train_options
 from dcpt_models.optim.ema import MovingAverage
-from dcpt_models.optim.optimizers import LearningRates, build_optimizer, load_optimizer
+from dcpt_models.optim.optimizers import LearningRates, build_optimizer
 from dcpt_models.optim.running_means import Averages
 from dcpt_models.optim.skipped_updates import Guard, Skipped
-from dcpt_models.optim.updates import Precision, Updates, split
-from dcpt_models.options.changes import changes
+from dcpt_models.optim.updates import Updates, split
 from dcpt_models.options.check import Problem
-from dcpt_models.options.engine import resolved_of
-from dcpt_models.options.files import Options
-from dcpt_models.options.schema import check_options
-from dcpt_models.runtime.checkpoint_files import save_atomically
+from dcpt_models.options.from_engine import completed
 from dcpt_models.runtime.distributed import gather
 from dcpt_models.validation.validate import Best, Records, Results, validate
 
@@ -41,45 +36,6 @@ READ_EVERY = 100
 
 Losses = dict[str, torch.Tensor]
 Batch = dict[str, Any]
-
-
-@dataclass(kw_only=True)
-class TrainOptions:
-    """The `train` section that every method has.
-
-    Attributes:
-        total_iter: Iterations of the whole run.
-        optim_g: Optimiser of the restoration network: `type` in torch.optim, and its arguments. Fused, where there is a
-            fused one and the section does not say otherwise.
-        scheduler: Learning-rate scheduler of all optimisers; none for constant rates.
-        warmup_iter: Iterations over which the learning rates rise from 0.
-        ema_decay: Share of the moving average of each trained network's weights that stays each iteration; 0 for none.
-        grad_clip: Largest norm of each network's gradient; none for no clipping.
-        accumulate: Parts that each process's batch is split into, one after the other in memory, for one update.
-        precision: What convolutions and matrix products compute in while training ("bf16", "fp16" with a loss scale);
-            weights, updates and validation are fp32.
-        compile: Whether networks are compiled (torch.compile) for training.
-        channels_last: Whether channels lie last in memory, which is fastest for these networks.
-        tf32: Whether GPUs compute fp32 products in TF32; by default as PyTorch does: convolutions only.
-        max_bad_steps: The run stops after so many iterations in a row with NaN or infinity in losses or gradients.
-        pixel_opt: The pixel loss: `type` in the engine's loss registry, and its arguments.
-    """
-
-    total_iter: Count
-    optim_g: dict[str, Any]
-    scheduler: dict[str, Any] | None = None
-    warmup_iter: Annotated[int, Range(least=-1)] = -1
-    ema_decay: Annotated[float, Range(least=0, below=1)] = 0.0
-    grad_clip: Positive | None = None
-    accumulate: Count = 1
-    precision: Precision = "fp32"
-    compile: bool = False
-    channels_last: bool = True
-    tf32: bool | None = None
-    max_bad_steps: Count = 10
-    pixel_opt: dict[str, Any] = field(default_factory=lambda: {"type": "L1Loss"})
-
-
 CommonOptions = TrainOptions  # by this name in the class, which has an attribute TrainOptions
 
 
@@ -99,17 +55,8 @@ class DegradationModel(BaseModel):
 
     @classmethod
     def train_options(cls, options: dict[str, Any]) -> Any:
-        """The `train` section of an option file as an object of the class's `TrainOptions`.
-
-        A test may say no more than what its method needs for testing: what is required for training alone is None then.
-        """
-        section, values = options.get("train") or {}, {}
-        for option in fields(cls.TrainOptions):
-            if option.name in section:
-                values[option.name] = section[option.name]
-            elif option.default is MISSING and option.default_factory is MISSING:
-                values[option.name] = None
-        return cls.TrainOptions(**values)
+        """The `train` section of an option file as an object of `TrainOptions`; see `read_train_options`."""
+        return read_train_options(cls.TrainOptions, options)
 
     @classmethod
     def problems(cls, options: dict[str, Any], is_train: bool) -> list[Problem]:
@@ -118,7 +65,7 @@ class DegradationModel(BaseModel):
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.engine_runs = "resolved" not in opt  # `train_pipeline` or `test_pipeline`, not this package's commands
-        super().__init__(self._completed(opt) if self.engine_runs else opt)
+        super().__init__(completed(opt) if self.engine_runs else opt)
         self.logger = logging.getLogger("basicsr")
         self.degradations: list[str] = opt.get("degradations") or []
         self.networks: dict[str, nn.Module] = {}
@@ -132,19 +79,6 @@ class DegradationModel(BaseModel):
             self._load_pretrained(label, network)
         if self.is_train:
             self._init_training()
-
-    @classmethod
-    def _completed(cls, opt: dict[str, Any]) -> dict[str, Any]:
-        """Options that BasicSR's `parse_options` has read, checked and with what this package adds to them."""
-        resolved = resolved_of(opt)
-        check_options(Options(resolved, {(): Path(opt["name"])}), opt["is_train"])
-        val = {**(opt.get("val") or {}), **(resolved.get("val") or {})}
-        return {
-            **opt,
-            **{key: value for key, value in resolved.items() if key != "path"},
-            "resolved": resolved,
-            "val": val,
-        }
 
     # --- construction -------------------------------------------------------------------------------------------------
 
@@ -406,117 +340,27 @@ class DegradationModel(BaseModel):
         observed = self.observed.state_dict()
         self._observed = [observed] if alone else gather(observed)
         if self.opt["rank"] == 0 or alone:
-            self._files = self._save_networks(current_iter)
-            self._save_state(epoch, current_iter)
+            self._files = write_networks(self, current_iter)
+            write_state(self, epoch, current_iter, self._files, self._observed)
 
     def save_state(self, epoch: int, current_iter: int) -> None:
         """Write the training state alone, again after a validation has changed the best values; see `save`."""
         if self.opt["rank"] == 0:
-            self._save_state(epoch, current_iter)
-
-    def _save_state(self, epoch: int, current_iter: int) -> None:
-        state = {
-            "epoch": epoch,
-            "iter": current_iter,
-            "files": self._files,
-            "options": self.options_of_run(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedulers": self.rates.state_dict(),
-            "best": self.best.records,
-            "validated": self.validated,
-            "observed": self._observed,
-            "bad_in_a_row": self.guard.in_a_row,
-            "loss_scale": self.updates.scale.state_dict() if self.updates.scale else None,
-        }
-        save_atomically(state, Path(self.opt["path"]["training_states"], f"{current_iter}.state"))
-
-    def options_of_run(self) -> dict[str, Any]:
-        """The options as the files say them, and the number of processes."""
-        return {**self.opt["resolved"], "processes": self.opt["world_size"]}
+            write_state(self, epoch, current_iter, self._files, self._observed)
 
     def save_networks(self, name: str) -> None:
         """Write the networks as `net_*_NAME.pth`: "latest" for those of a finished run, "best" for the best ones."""
         if self.opt["rank"] == 0:
-            self._save_networks(name)
-
-    def _save_networks(self, iteration: int | str) -> dict[str, str]:
-        """Write the networks; returns the digest of each file, by name."""
-        digests = {}
-        for label, network in self.networks.items():
-            content = {"params": _on_cpu(network.state_dict()), **self.notes(label)}
-            if label in self.averages:
-                content["params_ema"] = _on_cpu(self.averages[label].network.state_dict())
-            file = self._network_file(label, iteration)
-            digests[file.name] = save_atomically(content, file)
-        return digests
+            write_networks(self, name)
 
     def notes(self, label: str) -> dict[str, Any]:
         """Plain values that are saved beside the weights of a network, for they cannot be told from those."""
         return {}
 
-    def _network_file(self, label: str, iteration: int | str, folder: Path | None = None) -> Path:
-        return Path(folder or self.opt["path"]["models"], f"net_{label}_{iteration}.pth")
+    def options_of_run(self) -> dict[str, Any]:
+        """The options as the files say them, and the number of processes."""
+        return {**self.opt["resolved"], "processes": self.opt["world_size"]}
 
     def resume_training(self, resume_state: dict[str, Any], models: Path | None = None) -> None:
-        """Go on from a training state and the networks saved with it.
-
-        What the optimisers and schedulers had is theirs again, whatever the options say now. What has changed in the
-        options is logged.
-
-        Args:
-            resume_state: The state.
-            models: Folder of the networks; this run's by default.
-
-        Raises:
-            CheckpointError: If a network's file is missing, damaged or another network's, or the state does not fit.
-        """
-        for change in changes(resume_state["options"], self.options_of_run()):
-            self.logger.warning(f"Changed since the checkpoint: {change}")
-        self._check_optimizers(resume_state["options"]["train"])
-        for label, network in self.networks.items():
-            file = self._network_file(label, resume_state["iter"], models)
-            initialise(network, file, "params")
-            if label in self.averages:
-                content = read_checkpoint(file)
-                key = "params_ema" if "params_ema" in content else "params"
-                initialise(self.averages[label].network, file, key)
-        for optimizer, state in zip(self.optimizers, resume_state["optimizers"], strict=True):
-            load_optimizer(optimizer, state)
-        self.rates.load_state_dict(resume_state["schedulers"])
-        self.best.records, self.validated = resume_state["best"], resume_state["validated"]
-        self.guard.in_a_row = resume_state["bad_in_a_row"]
-        if self.updates.scale and resume_state["loss_scale"]:
-            self.updates.scale.load_state_dict(resume_state["loss_scale"])
-        if len(resume_state["observed"]) == self.opt["world_size"]:
-            self.observed.load_state_dict(resume_state["observed"][self.opt["rank"]], self.device)
-
-    def _check_optimizers(self, saved: dict[str, Any]) -> None:
-        train = self.opt["train"]
-        for key in sorted({key for section in (saved, train) for key in section if key.startswith("optim_")}):
-            before, now = (section[key]["type"] if section.get(key) else "none" for section in (saved, train))
-            if before != now:
-                raise CheckpointError(
-                    f"key 'train:{key}': the training state is of {before}, the options ask for {now}; go on with "
-                    f"{before}, or start a new run from its weights (path:pretrain_network_g)"
-                )
-
-
-def build_pixel_loss(section: dict[str, Any]) -> nn.Module:
-    """A loss of the engine's registry between two images; L1 by default.
-
-    Raises:
-        OptionError: If the loss is not one between two images.
-    """
-    loss = build_loss({"type": "L1Loss", **section})
-    images = torch.zeros(2, 1, 3, 8, 8)
-    try:
-        value = loss(*images)
-    except Exception as error:
-        raise OptionError(f"key 'train:pixel_opt': {type(loss).__name__} is no pixel loss ({error})") from error
-    if not isinstance(value, torch.Tensor) or value.dim():
-        raise OptionError(f"key 'train:pixel_opt': {type(loss).__name__} gives no single number; try L1Loss")
-    return loss
-
-
-def _on_cpu(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        """Go on from a training state and the networks saved with it; see `dcpt_models.methods.saving.resume`."""
+        resume(self, resume_state, models or Path(self.opt["path"]["models"]))

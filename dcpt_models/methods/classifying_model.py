@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from basicsr.losses import build_loss
 from torch import nn
 
 from dcpt_arch.checkpoints.loading import read_checkpoint
 from dcpt_models.errors import OptionError
-from dcpt_models.methods.base_model import DegradationModel, Losses, TrainOptions
+from dcpt_models.methods.base_model import DegradationModel, Losses
+from dcpt_models.methods.criteria import build_cls_loss
+from dcpt_models.methods.train_options import TrainOptions
 from dcpt_models.options.check import Problem
 
 
@@ -82,27 +83,3 @@ class ClassifyingModel(DegradationModel):
         net_g = self.evaluated("g")
         restored, features = net_g(self.lq, features="also") if image else (None, net_g(self.lq, features="only"))
         return restored, self.evaluated("dc")(features)
-
-
-def build_cls_loss(section: dict[str, Any], multi_label: bool) -> nn.Module:
-    """A loss of the engine's registry between logits and what they should say.
-
-    Args:
-        section: `type`, and its arguments.
-        multi_label: Whether the target is N x classes of 0 and 1; otherwise it is N class indices.
-
-    Raises:
-        OptionError: If the loss is not one between these.
-    """
-    loss = build_loss(section)
-    target = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]) if multi_label else torch.tensor([0, 1, 0])
-    suited = "BinaryFocalLoss" if multi_label else "FocalLoss"
-    try:
-        value = loss(torch.zeros(3, 2), target)
-    except Exception as error:
-        raise OptionError(
-            f"key 'train:cls_opt': {type(loss).__name__} cannot be used here ({error}); try {suited}"
-        ) from error
-    if not isinstance(value, torch.Tensor) or value.dim():
-        raise OptionError(f"key 'train:cls_opt': {type(loss).__name__} gives no single number; try {suited}")
-    return loss

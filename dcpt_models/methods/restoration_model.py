@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from basicsr.losses import build_loss
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from dcpt_models.methods.base_model import DegradationModel, Losses, TrainOptions
+from dcpt_models.methods.base_model import DegradationModel, Losses
+from dcpt_models.methods.train_options import TrainOptions
 
 
 @dataclass(kw_only=True)

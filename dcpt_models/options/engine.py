@@ -1,13 +1,7 @@
-"""Option files of BasicSR's own, and options that its programs have read.
-
-Which of their keys mean nothing here, which contradict what is done here, and what our own reader would have made of
-options that models are given by `basicsr.train.train_pipeline` and `basicsr.test.test_pipeline`.
-"""
+"""Keys of BasicSR's option files that have no effect here, or contradict what is done here; used by the check."""
 
 from __future__ import annotations
 
-import re
-from copy import deepcopy
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -39,11 +33,6 @@ CONTRADICTING: dict[Key, str] = {
     ("datasets", "*", "mean"): "networks are given pixels in [0, 1]; remove it, and train without normalisation",
     ("datasets", "*", "std"): "networks are given pixels in [0, 1]; remove it, and train without normalisation",
 }
-# What BasicSR's `parse_options` and `train_pipeline` add to an option file.
-_ADDED = ("auto_resume", "dist", "is_train", "rank", "root_path", "world_size")
-_ADDED_PATHS = ("experiments_root", "log", "models", "results_root", "training_states", "visualization")
-# Numbers that BasicSR's reader of YAML leaves as text.
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)")
 
 
 def take_out(values: Section) -> list[str]:
@@ -74,29 +63,3 @@ def _found(values: Any, patterns: dict[Key, str], path: Key = (), remove: bool =
 
 def _fits(path: Key, pattern: Key) -> bool:
     return len(path) == len(pattern) and all(map(fnmatchcase, path, pattern))
-
-
-def resolved_of(opt: dict[str, Any]) -> dict[str, Any]:
-    """The option file behind options that BasicSR's `parse_options` has read, as our own reader would give it.
-
-    Args:
-        opt: What a model is built from in `basicsr.train.train_pipeline` and `basicsr.test.test_pipeline`.
-
-    Returns:
-        Plain dicts, lists and values, without what BasicSR has added, and with `1e-4` as a number.
-    """
-    values = _plain({key: value for key, value in opt.items() if key not in _ADDED})
-    values["path"] = {key: value for key, value in (values.get("path") or {}).items() if key not in _ADDED_PATHS}
-    for section in values.get("datasets", {}).values():
-        section.pop("phase", None)
-        section.pop("scale", None)
-    take_out(values)
-    return values
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else deepcopy(value)

@@ -247,7 +247,7 @@ def test_a_network_that_refuses_its_arguments_is_an_option_error(photographs: Pa
         launch(write(options, tmp_path))
 
 
-@pytest.mark.parametrize(("loss", "why"), [("GANLoss, gan_type: lsgan", "is no pixel loss"), ("Pair", "single number")])
+@pytest.mark.parametrize(("loss", "why"), [("GANLoss, gan_type: lsgan", "try L1Loss"), ("Pair", "single number")])
 def test_a_loss_that_is_not_between_two_images_is_refused(
     loss: str, why: str, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
