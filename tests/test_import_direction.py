@@ -17,7 +17,7 @@ PACKAGES = {
 }
 # From the lowest floor to the highest; a room imports lower floors alone, never its neighbours.
 FLOORS = {
-    "dcpt_common": ["extensions files json_text labels markdown names progress ranges threads"],
+    "dcpt_common": ["arguments extensions files json_text labels markdown names progress ranges threads"],
     "dcpt_arch": ["layers", "backbones", "classifiers checkpoints"],
     "dcpt_data": ["errors", "workers images", "degradations sources", "stores", "datasets", "preparation"],
     "dcpt_models": [

@@ -13,7 +13,7 @@ from dcpt_common import NotNegative
 class _Focal(nn.Module):
     """Weighs the cross-entropy -log p of whatever is to be told by (1 - p)^gamma (Lin et al., ICCV 2017, Eq. 4)."""
 
-    def __init__(self, gamma: float, loss_weight: float) -> None:
+    def __init__(self, gamma: NotNegative = 2.0, loss_weight: NotNegative = 1.0) -> None:
         super().__init__()
         if gamma < 0:
             raise ValueError(f"gamma must be 0 or more, not {gamma}")
@@ -37,9 +37,6 @@ class FocalLoss(_Focal):
     Raises:
         ValueError: If `gamma` is negative.
     """
-
-    def __init__(self, gamma: NotNegative = 2.0, loss_weight: NotNegative = 1.0) -> None:
-        super().__init__(gamma, loss_weight)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Mean loss of a batch.
@@ -68,9 +65,6 @@ class BinaryFocalLoss(_Focal):
     Raises:
         ValueError: If `gamma` is negative.
     """
-
-    def __init__(self, gamma: NotNegative = 2.0, loss_weight: NotNegative = 1.0) -> None:
-        super().__init__(gamma, loss_weight)
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Mean loss of a batch.

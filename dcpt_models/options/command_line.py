@@ -42,15 +42,13 @@ def argument_parser(description: str, several: bool = False) -> argparse.Argumen
         "--debug", action="store_true", help=f"name the run debug_*, log every iteration, validate every {DEBUG_FREQ}"
     )
     parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--force_yml",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY:SUB=VALUE",
-        help="replace options, e.g. train:total_iter=1000",
-    )
+    add_force_yml(parser, "replace options, e.g. train:total_iter=1000")
     return parser
+
+
+def add_force_yml(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add `--force_yml`, which replaces entries of a YAML file; `text` is its help, with an example."""
+    parser.add_argument("--force_yml", nargs="+", action="extend", default=[], metavar="KEY:SUB=VALUE", help=text)
 
 
 def given_options(arguments: argparse.Namespace, root: Path, is_train: bool) -> dict[str, Any]:

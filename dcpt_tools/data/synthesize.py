@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from dcpt_common import to_json
+from dcpt_common.arguments import whole
 from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.preparation.stand_ins import plan, synthesise
@@ -18,18 +19,12 @@ from dcpt_data.sources.published import known_settings
 from dcpt_models.runtime.command import run_command
 
 
-def seed(text: str) -> int:
-    if not text.isdecimal():  # NumPy takes no negative seed
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not '{text}'")
-    return int(text)
-
-
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--gt", type=Path, required=True, metavar="FOLDER", help="clean photographs, nested or not")
     result.add_argument("--setting", choices=list(known_settings()), default="5d", help="which data sets (default: 5d)")
     result.add_argument("--out", type=Path, default=Path("datasets"), help="root of the data sets (default: datasets)")
-    result.add_argument("--seed", type=seed, default=0, help="of the split and the degradations (default: 0)")
+    result.add_argument("--seed", type=whole(0), default=0, help="of the split and the degradations (default: 0)")
     result.add_argument("--test-share", type=float, default=0.1, help="share kept for the test sets (default: 0.1)")
     result.add_argument("--test-gt", type=Path, metavar="FOLDER", help="photographs of the test sets")
     result.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")

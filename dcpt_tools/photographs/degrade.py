@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dcpt_common import to_json
+from dcpt_common.arguments import whole
 from dcpt_data import DataError
 from dcpt_data.degradations import check_parameters, degradation_names, degrade, degrade_for_evaluation, labels
 from dcpt_data.degradations.sheet import contact_sheet
@@ -27,12 +28,6 @@ from dcpt_models.runtime.command import add_import, run_command
 EXAMPLE = "low_light+haze+rain"  # of a composition, as the sheet's last picture
 
 
-def seed(text: str) -> int:
-    if not text.isdecimal():  # NumPy takes no negative seed
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0, not '{text}'")
-    return int(text)
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_import(parser)
@@ -41,7 +36,7 @@ def parse() -> argparse.Namespace:
     task.add_argument("--name", help="degrade the photograph: a degradation, or several joined by +")
     task.add_argument("--sheet", type=Path, metavar="FILE", help="draw all degradations of the photograph into a file")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the degraded image, 8 bit (needed with --name)")
-    parser.add_argument("--seed", type=seed, help="of what is random (default: 0)")
+    parser.add_argument("--seed", type=whole(0), help="of what is random (default: 0)")
     parser.add_argument(
         "--parameters", nargs="+", default=[], metavar="KEY=VALUE", help="PART.KEY=VALUE in a composition"
     )

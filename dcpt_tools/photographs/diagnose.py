@@ -23,6 +23,7 @@ import torch
 import dcpt_arch  # noqa: F401 - registers networks
 import dcpt_models  # noqa: F401 - registers models
 from dcpt_common import CLEAN, to_json
+from dcpt_common.arguments import between
 from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError, build_val_loaders, check_folders
 from dcpt_data.images.file_lists import Job, find_images, is_there, list_failures, name_targets
@@ -42,16 +43,6 @@ from dcpt_models.runtime.logs import start_logger
 from dcpt_tools.places import ROOT, option_file
 
 
-def share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must be a share between 0 and 1 such as 0.05, not '{text}'")
-    return value
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_import(parser)
@@ -64,7 +55,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--calibrate", action="store_true", help="find temperature and limit on the validation sets")
     parser.add_argument(
         "--false-alarms",
-        type=share,
+        type=between(0, 1, "a share between 0 and 1 such as 0.05"),
         default=0.05,
         metavar="SHARE",
         help="of images with a known degradation that may be called unfamiliar (with --calibrate; default: 0.05)",

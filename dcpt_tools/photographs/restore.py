@@ -17,6 +17,7 @@ from typing import Any
 
 from dcpt_arch.checkpoints.loading import load_network
 from dcpt_common import to_json
+from dcpt_common.arguments import between, whole
 from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.images.file_lists import Job, find_images, is_there, list_failures, name_targets
@@ -28,25 +29,6 @@ from dcpt_models.inference.restorer import OVERLAP, RestoreError, Restorer
 from dcpt_models.runtime.command import add_import, refuse_file, run_command
 from dcpt_models.runtime.devices import choose_device
 from dcpt_models.runtime.logs import start_logger
-
-
-def whole(least: int):
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least}, not '{text}'")
-        return int(text)
-
-    return number
-
-
-def gigabytes(text: str) -> int:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"must be a number of gigabytes such as 4 or 0.5, not '{text}'")
-    return int(value * 1e9)
 
 
 def parse() -> argparse.Namespace:
@@ -74,7 +56,8 @@ def parse() -> argparse.Namespace:
         help="largest side of a tile, at least twice the overlap; 0: the whole image (default: by memory)",
     )
     parser.add_argument("--overlap", type=whole(0), default=OVERLAP, metavar="PIXELS", help=f"default: {OVERLAP}")
-    parser.add_argument("--max-memory", type=gigabytes, metavar="GB", help="what the process may take on the device")
+    memory = between(0, 1e6, "a number of gigabytes such as 4 or 0.5")
+    parser.add_argument("--max-memory", type=memory, metavar="GB", help="what the process may take on the device")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
     return parser.parse_args()
 
@@ -133,7 +116,7 @@ def work() -> None:
         arguments.tta,
         arguments.tile,
         arguments.overlap,
-        arguments.max_memory,
+        arguments.max_memory and int(1e9 * arguments.max_memory),
     )
     records = restore_all(waiting, restorer)
     seconds = round(time.perf_counter() - begun, 3)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_common import to_json
+from dcpt_common.arguments import whole
 from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.datasets.feature_crops import StudySource, study_crops
@@ -22,7 +23,6 @@ from dcpt_models.analysis.features.arguments import (
     source_of,
     study_parser,
     subjects_of,
-    whole,
 )
 from dcpt_models.analysis.features.findings import conditions, study, study_pixels, table
 from dcpt_models.analysis.features.probes import NEIGHBOURS, check_study
@@ -88,12 +88,12 @@ def work() -> None:
     else:
         subjects = subjects_of(arguments, options)
     source = StudySource(**source_of(arguments, options))
-    with ProgressBar(desc="images", leave=False) as report:
-        crops = study_crops(source, arguments.images, arguments.crop, arguments.seed, report)
+    with ProgressBar(desc="images", leave=False) as bar:
+        crops = study_crops(source, arguments.images, arguments.crop, arguments.seed, bar.report)
     findings = [study_pixels(crops.images, crops.labels, settings)]
     for subject in subjects:
-        with ProgressBar(desc=subject.label, leave=False) as report:
-            findings.append(study(subject, crops.images, crops.labels, settings, device, report))
+        with ProgressBar(desc=subject.label, leave=False) as bar:
+            findings.append(study(subject, crops.images, crops.labels, settings, device, bar.report))
     points: list[Point] = []
     if arguments.run:
         of_run = validated(arguments.run)

@@ -18,11 +18,11 @@ import torch
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_arch.checkpoints.loading import CheckpointError
 from dcpt_common import to_json
+from dcpt_common.arguments import whole
 from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError, build_val_loaders, check_folders
 from dcpt_data.datasets.feature_crops import StudySource, study_crops
 from dcpt_data.preparation.stand_ins import stand_ins
-from dcpt_models.analysis.features.arguments import whole
 from dcpt_models.analysis.features.probes import check_study
 from dcpt_models.analysis.report.contents import describe, study_features
 from dcpt_models.analysis.report.page import CONFUSION, EXAMPLES, POINTS, TABLE, RunReport, page
@@ -91,8 +91,8 @@ def add_samples(report: RunReport, opt: dict[str, Any], arguments: argparse.Name
     for section in opt["datasets"].values():
         if section["type"] == "DegradationDataset":
             section["limit"] = min(arguments.images, section.get("limit") or arguments.images)
-    with ProgressBar(desc=f"{report.name}: validation images", leave=False) as progress:
-        report.samples = observe(opt, build_val_loaders(opt["datasets"]), arguments.examples, progress)
+    with ProgressBar(desc=f"{report.name}: validation images", leave=False) as bar:
+        report.samples = observe(opt, build_val_loaders(opt["datasets"]), arguments.examples, bar.report)
 
 
 def add_features(report: RunReport, opt: dict[str, Any], run: Path, arguments: argparse.Namespace) -> None:
@@ -101,8 +101,8 @@ def add_features(report: RunReport, opt: dict[str, Any], run: Path, arguments: a
     source = StudySource(datasets=opt["datasets"], tiles=few)
     crops = study_crops(source, arguments.points, arguments.crop)
     device = torch.device("cuda" if opt["num_gpu"] else "cpu")
-    with ProgressBar(desc=f"{report.name}: features", leave=False) as progress:
-        study_features(report, run, crops.images, crops.labels, source.about, arguments.points, device, progress)
+    with ProgressBar(desc=f"{report.name}: features", leave=False) as bar:
+        study_features(report, run, crops.images, crops.labels, source.about, arguments.points, device, bar.report)
 
 
 def report_of(run: Path, arguments: argparse.Namespace) -> RunReport:

@@ -16,11 +16,11 @@ import sys
 from pathlib import Path
 
 from dcpt_common import to_json
+from dcpt_common.arguments import whole
 from dcpt_data import DataError
 from dcpt_data.images.pixels import list_images
 from dcpt_data.images.sample_photographs import TEST, TRAIN, write_photographs
 from dcpt_data.preparation.stand_ins import split
-from dcpt_models.analysis.features.arguments import whole
 from dcpt_models.analysis.features.probes import check_study
 from dcpt_models.analysis.study.arms import PhotographOptions, plan_runs, read_study
 from dcpt_models.analysis.study.jobs import Job, run_jobs, settle, starter
@@ -28,7 +28,7 @@ from dcpt_models.analysis.study.page import write_page
 from dcpt_models.analysis.study.plan import study_jobs
 from dcpt_models.analysis.study.results import collect
 from dcpt_models.errors import OptionError
-from dcpt_models.options.command_line import resolve
+from dcpt_models.options.command_line import add_force_yml, resolve
 from dcpt_models.runtime.command import run_command
 from dcpt_models.runtime.folder_lock import FolderLock
 from dcpt_tools.option_folder import HOME
@@ -42,14 +42,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("study", metavar="STUDY.yml", help="the study file")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the study (default: experiments/studies/NAME)")
     parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="run so many at a time (default: 1)")
-    parser.add_argument(
-        "--force_yml",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY:SUB=VALUE",
-        help="replace entries of the study file, e.g. photographs:folder=mine seeds=[0]",
-    )
+    add_force_yml(parser, "replace entries of the study file, e.g. photographs:folder=mine seeds=[0]")
     parser.add_argument("--dry-run", action="store_true", help="check everything and print what would be run")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
     return parser.parse_args()

@@ -48,14 +48,14 @@ def work() -> None:
         settings_of(arguments),
     )
     source = StudySource(**source_of(arguments, options))
-    with ProgressBar(desc="images", leave=False) as report:
-        crops = study_crops(source, arguments.images, arguments.crop, arguments.seed, report)
+    with ProgressBar(desc="images", leave=False) as bar:
+        crops = study_crops(source, arguments.images, arguments.crop, arguments.seed, bar.report)
     if not 1 <= arguments.perplexity < len(crops.labels):
         raise OptionError(f"--perplexity must lie between 1 and the number of images, {len(crops.labels)}")
     findings = [study_pixels(crops.images, crops.labels, settings)]
     for subject in subjects:
-        with ProgressBar(desc=subject.label, leave=False) as report:
-            findings.append(study(subject, crops.images, crops.labels, settings, device, report))
+        with ProgressBar(desc=subject.label, leave=False) as bar:
+            findings.append(study(subject, crops.images, crops.labels, settings, device, bar.report))
     titles = [f"{one.label}\nnearest neighbours {100 * one.knn.mean:.1f} %" for one in findings]
     points = [embed(one.between, arguments.perplexity, arguments.seed) for one in findings]
     draw_embeddings(dict(zip(titles, points, strict=True)), crops.labels, arguments.figure)

@@ -32,6 +32,7 @@ from dcpt_data.images.pixels import to_uint8, write_image
 from dcpt_data.images.sample_photographs import SCIENCE, TEST, TRAIN, write_photographs, write_tiles
 from dcpt_models.errors import OptionError
 from dcpt_models.evaluation.table import Method, Table
+from dcpt_models.options.command_line import add_force_yml
 from dcpt_models.options.files import read_options
 from dcpt_models.runtime.command import DONE, INTERRUPTED, run_command
 from dcpt_tools.option_folder import OPTIONS
@@ -45,9 +46,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--out", type=Path, default=Path("demo"), help="folder to write to (default: demo)")
     result.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
-    result.add_argument(
-        "--force_yml", nargs="+", default=[], metavar="KEY:SUB=VALUE", help="replace options of both runs"
-    )
+    add_force_yml(result, "replace options of both runs, e.g. train:total_iter=100")
     result.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
     return result
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import onnxruntime
 import pytest
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
+from commands import in_this_process
 from small_networks import BACKBONES, SMALL, build, picture
 
 from dcpt_arch import RestorationBackbone
@@ -206,14 +207,7 @@ def test_the_command_with_bad_input(arguments: list[str], code: int, message: st
     assert sorted(path.name for path in checkpoint.parent.iterdir()) == ["net.pth", "net.safetensors"]
 
 
-def run_here(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
-    """The command without the seconds that another process takes to start; returns its exit code."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["export.py", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "tools" / "export.py"), run_name="__main__")
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+run_here = partial(in_this_process, "export.py")
 
 
 def test_the_command_overwrites_when_told_to(

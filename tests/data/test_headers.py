@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from orientations import STORED
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -17,17 +18,6 @@ from dcpt_data.images.photograph_files import read_image_file
 from dcpt_data.images.pixels import EncodedImage, Window, read_image
 
 ORIENTATION = 274
-# How an upright image is stored for a camera that was held in each of the eight ways (Exif 2.32, tag 274).
-STORED = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a, -1),
-}
 KINDS = ("jpg", "png", "webp", "tif", "png after", "png of ImageMagick", "webp and profile")
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from orientations import STORED
 from PIL import Image, ImageCms
 
 from dcpt_data import DataError
@@ -17,17 +18,6 @@ from dcpt_data.images.pixels import read_image
 
 MAKER, ORIENTATION, EXIF_IFD, GPS_IFD, FOCAL_LENGTH = 271, 274, 0x8769, 0x8825, 37386
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-# How an upright image is stored for a camera that was held in each of the eight ways (Exif 2.32, tag 274).
-STORED = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: np.rot90(a, -1),
-}
 
 
 def exif(orientation: int = 1) -> bytes:

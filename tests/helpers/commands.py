@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -23,6 +26,15 @@ def free_port() -> int:
         tried.bind(("127.0.0.1", 0))
         port: int = tried.getsockname()[1]
     return port
+
+
+def in_this_process(script: str, monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: Any) -> int:
+    """Run `tools/SCRIPT` in a folder; returns its exit code. A process of its own would take seconds to start."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "tools" / script), run_name="__main__")
+    return int(ended.value.code or 0)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from commands import in_this_process
 from scipy.special import softmax
 from small_runs import NAMES, dcpt_options, launch, write
 from torch import nn
@@ -259,14 +260,7 @@ def classifier(run, tmp_path) -> Path:
     return tmp_path / "run" / "models" / "net_dc_latest.pth"
 
 
-def run_here(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: Any) -> int:
-    """The command without the seconds that another process takes to start; returns its exit code."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["diagnose.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "tools" / "diagnose.py"), run_name="__main__")
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+run_here = partial(in_this_process, "diagnose.py")
 
 
 def test_photographs_as_a_user_diagnoses_them(classifier, crop_folder, tmp_path) -> None:

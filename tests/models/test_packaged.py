@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from basicsr.archs import build_network
+from commands import in_this_process
 from small_runs import NAMES, dcpt_options, write
 
 from dcpt_arch import NAFNet
@@ -56,12 +56,7 @@ def test_both_networks_come_back_rounded_and_nothing_of_the_machine(run: Path, t
 
 
 def test_the_command_and_what_it_refuses(run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    def command(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["pack.py", *arguments])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(ROOT / "tools" / "pack.py"), run_name="__main__")
-        return end.value.code or 0
-
+    command = partial(in_this_process, "pack.py", monkeypatch, tmp_path)
     out = tmp_path / "packed"
     assert command(str(run), "--out", str(out), "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["files"]) == len(list(out.iterdir())) == 3

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from commands import in_this_process
 from PIL import Image
 from torch import nn
 
@@ -467,14 +468,7 @@ def test_a_folder_of_photographs_as_a_user_restores_it(weights, crops, tmp_path)
     assert np.array_equal(cup.alpha, gray[..., 0])
 
 
-def run_here(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: Any) -> int:
-    """The command without the seconds that another process takes to start; returns its exit code."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["restore.py", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(ROOT / "tools" / "restore.py"), run_name="__main__")
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+run_here = partial(in_this_process, "restore.py")
 
 
 def test_results_are_kept_or_replaced(weights, crop_folder, tmp_path, monkeypatch, capsys) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from commands import in_this_process
 
 from dcpt_arch.checkpoints.loading import load_network
 from dcpt_data import DegradationDataset
@@ -99,13 +98,9 @@ def test_both_tools_use_them_by_default(folder, tmp_path, monkeypatch, capsys) -
     write_image(tmp_path / "noisy.png", to_uint8(noisy.clip(0, 1)))
 
     def tool(*command: str) -> dict[str, Any]:
-        monkeypatch.setattr(sys, "argv", [*command, "--json"])
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(ROOT / "tools" / command[0]), run_name="__main__")
-        assert not end.value.code
+        assert in_this_process(command[0], monkeypatch, tmp_path, *command[1:], "--json") == 0
         return json.loads(capsys.readouterr().out)
 
-    monkeypatch.chdir(tmp_path)
     assert tool("restore.py", "noisy.png")["weights"] == str(default_package().network)
     assert (tmp_path / "restored" / "noisy.png").is_file()
     (diagnosis,) = tool("diagnose.py", "noisy.png")["files"]

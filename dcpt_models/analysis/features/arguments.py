@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 
 from dcpt_arch.backbones.base import RestorationBackbone
 from dcpt_common import nearest
+from dcpt_common.arguments import whole
 from dcpt_models.analysis.features.extraction import Level
 from dcpt_models.analysis.features.findings import (
     Settings,
@@ -72,17 +72,6 @@ def study_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
     return parser
-
-
-def whole(least: int) -> Callable[[str], int]:
-    """A type of argument: whole numbers from `least`."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least}, not '{text}'")
-        return int(text)
-
-    return number
 
 
 def _folder(text: str) -> tuple[str, Path]:

@@ -1,0 +1,45 @@
+"""Types of numbers on command lines: what is out of range is refused by argparse, with an example."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """A `type=` of argparse for whole numbers from `least`.
+
+    Returns:
+        A function from text to the number, which raises `argparse.ArgumentTypeError` for any other text.
+    """
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {least}, not '{text}'")
+        return int(text)
+
+    return number
+
+
+def between(low: float, high: float, what: str) -> Callable[[str], float]:
+    """A `type=` of argparse for numbers above `low` and below `high`.
+
+    Args:
+        low: What the number must be above.
+        high: What it must be below.
+        what: The quantity and an example, for the message: "a number of gigabytes such as 4 or 0.5".
+
+    Returns:
+        A function from text to the number, which raises `argparse.ArgumentTypeError` for any other text.
+    """
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = low
+        if not low < value < high:  # nor is NaN
+            raise argparse.ArgumentTypeError(f"must be {what}, not '{text}'")
+        return value
+
+    return number
