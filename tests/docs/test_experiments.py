@@ -397,7 +397,7 @@ def test_crops_grow_and_batches_shrink_as_in_restormers_recipe(experiments: Expe
 
 PAGE = (ROOT / "docs" / "EXPERIMENTS.md").read_text(encoding="utf-8")
 SECTIONS = {text.partition("\n")[0]: text for text in PAGE.split("\n## ")[1:]}
-COMMANDS = re.findall(r"^ {4,}((?:python|torchrun) .*)$", PAGE, re.M)
+COMMANDS = re.findall(r"^ {4,}((?:dcpt|torchrun) .*)$", PAGE, re.M)
 
 
 def trained(section: str) -> list[str]:
@@ -481,15 +481,14 @@ def test_a_test_compares_its_weights_with_the_row_that_the_page_has_for_them(nam
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_names_what_exists_and_fits(command: str) -> None:
-    (script,) = re.findall(r"(?:python|torchrun \S+) (\S+\.py)", command)
-    assert (ROOT / script).is_file()
+    (name,) = re.findall(r"(?:dcpt|torchrun \S+ -m dcpt_tools) (\w+)", command)
     options = option_files(command)
     for word in expanded(command):
         if file := re.fullmatch(r"(?:\d+=)?(experiments/\w+)(?:/models/net_g_(latest|\d+)\.pth)?", word):
             maker = MAKERS[file[1]]
-            for name in options:
-                same = values(maker)["network_g"] == values(name)["network_g"]
-                assert same or script == "tools/knn.py" or script == "tools/tsne.py"
+            for option in options:
+                same = values(maker)["network_g"] == values(option)["network_g"]
+                assert same or name in ("knn", "tsne")
             if (file[2] or "latest") != "latest":
                 assert int(file[2]) % values(maker)["logger"]["save_checkpoint_freq"] == 0
                 assert int(file[2]) <= values(maker)["train"]["total_iter"]

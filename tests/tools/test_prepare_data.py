@@ -225,9 +225,7 @@ def block(word: str) -> str:
 
 def test_the_documented_table_is_current():
     written = TEXT.split("list --markdown -->\n")[1].split("\n<!-- end")[0]
-    assert written == markdown_table(), (
-        "put what `python tools/prepare_data.py list --markdown` prints into docs/DATA.md"
-    )
+    assert written == markdown_table(), "put what `dcpt prepare list --markdown` prints into docs/DATA.md"
     for name in [*known_sources(), *known_groups()]:
         assert f"`{name}" in TEXT or f"`-{name.rpartition('-')[2]}`" in TEXT
 
@@ -260,9 +258,7 @@ def test_the_documented_entry_works(tmp_path, monkeypatch):
 
 
 def test_documented_commands_files_and_settings_exist():
-    scripts = re.findall(r"python (tools/\w+\.py)", TEXT)
     files = [
-        *scripts,
         *re.findall(r"-opt (options/[\w/]+\.yml)", TEXT),
         *re.findall(r"pytest ((?:tests/\w+\.py ?)+)", TEXT),
     ]
@@ -277,9 +273,7 @@ def test_documented_commands_files_and_settings_exist():
 
 
 def test_documented_names_are_known(run):
-    for line in re.findall(
-        r"python tools/prepare_(?:data|lmdb)\.py (?:check |--source )?([A-Z][\w -]*?) (?:--from|--root)", TEXT
-    ):
+    for line in re.findall(r"dcpt (?:prepare|lmdb) (?:check |--source )?([A-Z][\w -]*?) (?:--from|--root)", TEXT):
         assert expand(line.split())
     with contextlib.redirect_stdout(io.StringIO()):
         assert run("list", "--markdown")[0] == 0
