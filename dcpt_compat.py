@@ -1,7 +1,7 @@
 """Makes basicsr 1.4.2 importable and correct on today's stack. Import this before basicsr.
 
 Every entry point and every package of this project imports this module first. It changes nothing on disk, and
-replaces nothing of what the installed basicsr or torchvision has already mended. What basicsr does wrongly in its
+replaces nothing of what the installed basicsr or torchvision has already fixed. What basicsr does wrongly in its
 training loop (epochs, resuming, saving, option files) is not patched here: `dcpt_models` has a loop of its own.
 """
 

@@ -1,6 +1,6 @@
 """Networks. Importing this package registers all of them in basicsr's ARCH_REGISTRY."""
 
-import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_arch.backbones import DCPTSwinIR, FeatureInfo, NAFNet, PromptIR, RestorationBackbone, Restormer
 from dcpt_arch.classifiers import DegradationClassifier, VimDegradationClassifier, ViTDegradationClassifier
 

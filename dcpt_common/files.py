@@ -23,7 +23,7 @@ def sha256(file: Path) -> str:
 
 @contextmanager
 def write_atomically(path: str | Path, durable: bool = False, suffix: str = "") -> Iterator[Path]:
-    """Write a file that nobody ever sees half written.
+    """Write a file so that under its name it is always complete.
 
     Args:
         path: The file to write or to replace.

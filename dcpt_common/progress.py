@@ -4,7 +4,7 @@ from tqdm import tqdm
 
 
 class ProgressBar(tqdm):
-    """A bar of tqdm that is told how much is done, not how much more. Its arguments are tqdm's; `with` closes it."""
+    """A bar of tqdm that is given the work done so far, not the step. Its arguments are tqdm's; `with` closes it."""
 
     n: float
 

@@ -1,6 +1,6 @@
 """Data sets. Importing this package registers all of them in basicsr's DATASET_REGISTRY."""
 
-import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_data.datasets import (
     DegradationDataset,
     DegradationMixtureDataset,

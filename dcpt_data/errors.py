@@ -1,4 +1,4 @@
-"""The error of this package."""
+"""`DataError`, the error that this package raises for data that a user can fix."""
 
 
 class DataError(ValueError):

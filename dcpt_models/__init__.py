@@ -1,6 +1,6 @@
 """Models and losses. Importing this package registers all of them in basicsr's registries."""
 
-import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_models.errors import OptionError
 from dcpt_models.losses import BinaryFocalLoss, FocalLoss, FrequencyL1Loss, PSNRLoss
 from dcpt_models.methods import (

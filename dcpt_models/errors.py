@@ -1,4 +1,4 @@
-"""The errors of this package."""
+"""The errors that this package raises for what a user can fix, each with a message that says how."""
 
 
 class OptionError(ValueError):

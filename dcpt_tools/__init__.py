@@ -1,1 +1,1 @@
-"""The commands of `dcpt`, a module each: what is typed, what is printed, how it ends. They may import all of ours."""
+"""The commands of `dcpt`, one module each. They may import all other packages of this project."""

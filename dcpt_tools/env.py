@@ -43,7 +43,7 @@ def device() -> dict[str, Any]:
 
 
 def memory() -> float | None:
-    """Memory of the machine in GiB, none where it is not told."""
+    """Memory of the machine in GiB; none where the system does not report it."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Where commands find option files, and what relative paths in them are meant from; used by every command with -opt."""
+"""Where commands find option files, and the folder that relative paths in them start from; used with -opt."""
 
 from pathlib import Path
 

@@ -57,7 +57,7 @@ def observed(code):
 
 
 @pytest.fixture(scope="module")
-def mended():
+def fixed():
     return observed("import dcpt_compat" + OBSERVE + "print(json.dumps(observe()))")
 
 
@@ -68,20 +68,20 @@ def late():
     return observed(STAND_IN + OBSERVE + code + "print(json.dumps([before, observe(), kept]))")
 
 
-def test_basicsr_alone_lacks_a_module_that_torchvision_removed(mended):
+def test_basicsr_alone_lacks_a_module_that_torchvision_removed(fixed):
     run = python("import basicsr")
     assert run.returncode != 0 and "No module named 'torchvision.transforms.functional_tensor'" in run.stderr
-    assert mended["basicsr"]
+    assert fixed["basicsr"]
 
 
-def test_jpeg_quality_is_whole(mended, late):
+def test_jpeg_quality_is_whole(fixed, late):
     assert not isinstance(late[0]["quality"], int)
-    assert isinstance(mended["quality"], int) and mended["quality"] == 30
+    assert isinstance(fixed["quality"], int) and fixed["quality"] == 30
 
 
-def test_registry_does_not_print(mended, late):
+def test_registry_does_not_print(fixed, late):
     assert "Thing_basicsr" in late[0]["printed"]
-    assert (mended["found"], mended["printed"]) == ("Thing", "")
+    assert (fixed["found"], fixed["printed"]) == ("Thing", "")
 
 
 def test_late_import_mends_too_and_keeps_a_stand_in_of_somebody_else(late):
@@ -107,9 +107,9 @@ def is_engine(file):
     return Path(file).name == "__init__.py" and ROOT / "basicsr" not in Path(file).resolve().parents
 
 
-def test_basicsr_is_the_installed_engine(mended):
+def test_basicsr_is_the_installed_engine(fixed):
     assert is_engine(basicsr.__file__)  # under pytest
-    assert is_engine(mended["basicsr"])  # from the repository's root
+    assert is_engine(fixed["basicsr"])  # from the repository's root
 
 
 @pytest.mark.parametrize("folder", [ROOT, ROOT / "basicsr", ROOT / "tools"], ids=["root", "basicsr", "tools"])

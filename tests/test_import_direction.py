@@ -1,4 +1,4 @@
-"""Who may import whom: between packages, and between the rooms of each. docs/README.md shows the same as a map."""
+"""Who may import whom: between packages, and between their sub-packages. docs/README.md shows the same as a map."""
 
 import ast
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ PACKAGES = {
     "dcpt_models": {"dcpt_common", "dcpt_compat", "dcpt_arch"},
     "dcpt_tools": {"dcpt_common", "dcpt_compat", "dcpt_arch", "dcpt_data", "dcpt_models"},
 }
-# From the lowest floor to the highest; a room imports lower floors alone, never its neighbours.
+# From the lowest level to the highest; a sub-package imports lower levels only, never its neighbours.
 FLOORS = {
     "dcpt_common": ["arguments extensions files json_text labels markdown names progress ranges threads"],
     "dcpt_arch": ["layers", "backbones", "classifiers checkpoints"],
@@ -42,7 +42,7 @@ SOURCES = [
     for name in PACKAGES
     for path in ([ROOT / f"{name}.py"] if (ROOT / f"{name}.py").exists() else sorted((ROOT / name).rglob("*.py")))
 ]
-MOST = 14  # entries of a room, apart from the kinds of degradations
+MOST = 14  # entries of a folder, apart from the kinds of degradations
 
 
 def our_modules() -> set[str]:
@@ -82,16 +82,16 @@ def test_imports_go_one_way(path: Path) -> None:
             continue
         room, other = rest[0], inner[0]
         lower = floor_of(package, other) < floor_of(package, room)
-        assert room == other or lower, f"{package}.{room} must not import {name}: it is on no lower floor"
+        assert room == other or lower, f"{package}.{room} must not import {name}: it is on no lower level"
 
 
 @pytest.mark.parametrize("package", FLOORS)
-def test_every_room_has_its_floor(package: str) -> None:
+def test_every_sub_package_has_its_level(package: str) -> None:
     rooms = {path.stem for path in (ROOT / package).iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}
     assert rooms - {"__init__"} == {room for floor in FLOORS[package] for room in floor.split()}
 
 
-def test_no_room_is_a_hall() -> None:
+def test_no_folder_is_crowded() -> None:
     for folder in {path.parent for path in SOURCES} - {ROOT, ROOT / "dcpt_data" / "degradations" / "kinds"}:
         entries = [entry.name for entry in folder.iterdir() if entry.name not in ("__pycache__", "py.typed")]
         assert len(entries) <= MOST, f"{folder.relative_to(ROOT)} has {len(entries)} entries"

@@ -1,4 +1,4 @@
-"""What other programs import stays where it is, whatever room it moves to."""
+"""What other programs import stays importable, wherever it moves."""
 
 from importlib import import_module
 

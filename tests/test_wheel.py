@@ -1,4 +1,4 @@
-"""What is installed from a wheel: every room and every file of data, without the checkout."""
+"""What is installed from a wheel: every module and every file of data, without the checkout."""
 
 import json
 import os

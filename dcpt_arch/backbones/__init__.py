@@ -2,7 +2,7 @@
 
 import sys
 
-import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_arch.backbones.base import FeatureInfo, RestorationBackbone
 from dcpt_arch.backbones.nafnet_arch import NAFNet
 from dcpt_arch.backbones.promptir_arch import PromptIR

@@ -1,4 +1,4 @@
-"""The contract that every restoration backbone of this package keeps."""
+"""The base class of all restoration backbones: features, restoration, padding, and the names of the head."""
 
 from __future__ import annotations
 

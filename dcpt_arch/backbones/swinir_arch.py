@@ -167,7 +167,7 @@ class DCPTSwinIR(RestorationBackbone):
         mlp_ratio: Hidden channels of a perceptron, as a multiple of `embed_dim`.
         img_range: What the image is multiplied by inside; 1, or 255 in the networks published for JPEG artifacts.
         position_bias: Whether attention has the published bias of relative positions; the DCPT authors leave it out.
-        shift_mask: Whether attention is parted, as published, between pixels that only the cyclic shift of the windows
+        shift_mask: Whether attention is split, as published, between pixels that only the cyclic shift of the windows
             has made neighbours; the DCPT authors leave that out.
         checkpointing: Whether training computes the layers' activations twice to save memory.
 

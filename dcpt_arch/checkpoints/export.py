@@ -1,4 +1,4 @@
-"""Networks as files for other programs: weights in two layouts, a program of PyTorch's, and ONNX.
+"""Export of networks: weights in two layouts, torch.export, and ONNX.
 
 Every file is opened again and compared with the network before it gets its name.
 """

@@ -9,6 +9,7 @@ from typing import Literal
 from torch import nn
 
 from dcpt_arch.backbones.base import RestorationBackbone
+from dcpt_arch.checkpoints.leftover_tensors import without_counters
 from dcpt_arch.checkpoints.loading import (
     CheckpointError,
     compare,
@@ -17,7 +18,6 @@ from dcpt_arch.checkpoints.loading import (
     read_checkpoint,
     to_our_layout,
 )
-from dcpt_arch.checkpoints.strays import without_counters
 
 Scope = Literal["all", "encoder"]
 

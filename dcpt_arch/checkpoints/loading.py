@@ -19,8 +19,8 @@ from torch import nn
 
 from dcpt_arch.backbones.base import SETTING, RestorationBackbone
 from dcpt_arch.backbones.families import FAMILIES, Family
+from dcpt_arch.checkpoints.leftover_tensors import is_counter, without_counters, without_leftovers
 from dcpt_arch.checkpoints.recognising import SAVE, what_has_no_tensors, what_it_is, what_was_refused
-from dcpt_arch.checkpoints.strays import is_counter, without_counters, without_strays
 
 StateDict = dict[str, torch.Tensor]
 
@@ -89,7 +89,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         what = what_it_is(path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); mend its rights or copy it") from error
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); fix its rights or copy it") from error
     if what:
         raise CheckpointError(f"{path} {what}")
     try:
@@ -138,7 +138,7 @@ def find_weights(content: Mapping[str, Any], key: str | None = None, file: str |
     if not state:
         named = next((content[each] for each in WEIGHT_KEYS if isinstance(content.get(each), Mapping)), content)
         raise CheckpointError(f"{where}{what_has_no_tensors(named)}")
-    state = _unwrapped(without_strays(state, str(file)))
+    state = _unwrapped(without_leftovers(state, str(file)))
     _refuse_not_finite(state, where)
     return Weights(state, found)
 
@@ -219,7 +219,7 @@ def likely_reason(network: nn.Module, state: Mapping[str, torch.Tensor], differe
         return f"These are no weights of {kind}."
     if not (difference.missing or difference.reshaped) and all(state[n].numel() == 1 for n in difference.unexpected):
         return (
-            f"All weights of {kind} are there and fit. If what is left are numbers of a tool, go on without them "
+            f"All weights of {kind} are there and fit. If what is left are numbers of a tool, continue without them "
             "(path:strict_load_g: false, or remove them from the file); if not, this is a network like it, but another."
         )
     return f"{kind} has other options here (width, numbers of blocks); see the option file beside that checkpoint."

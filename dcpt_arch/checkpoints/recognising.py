@@ -1,4 +1,4 @@
-"""Says what a file is that holds no weights which can be read, and what to do with it; the reading of checkpoints asks.
+"""Error messages for files that are no readable checkpoint: what the file is, and what to do; used by `loading`.
 
 Nothing here runs code from a file: it looks at the first bytes, and at the names in an archive.
 """
@@ -93,7 +93,7 @@ def what_has_no_tensors(content: Mapping[str, Any]) -> str:
     if "optimizers" in content and "iter" in content:
         return (
             f"a training state has no weights; those of its networks are in models/net_*_{content['iter']}.pth of its "
-            "run. To go on with the run, name the state as path:resume_state"
+            "run. To resume the run, name the state as path:resume_state"
         )
     holds = ", ".join(map(str, content)) or "nothing"
     return f"no tensors in the checkpoint; it holds: {holds}"[:300]

@@ -2,7 +2,7 @@
 
 import sys
 
-import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_arch.classifiers.classifier_arch import DegradationClassifier
 from dcpt_arch.classifiers.mamba_classifier_arch import VimDegradationClassifier
 from dcpt_arch.classifiers.vit_classifier_arch import ViTDegradationClassifier

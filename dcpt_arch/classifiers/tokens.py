@@ -107,10 +107,10 @@ class TokenClassifier(LevelClassifier):
     Tokens are as wide as the deepest level, or `width` where that is less.
 
     Args:
-        feature_info: As of `LevelClassifier`, like the next three.
-        classes: See there.
-        levels: See there.
-        width: See there.
+        feature_info: The levels that the backbone declares (`net.feature_info`), highest resolution first.
+        classes: Number of degradations.
+        levels: "all" feature levels, or the "deepest" alone.
+        width: Upper bound of the width of a token; None for no bound.
         grid: Each level is pooled to at most this many cells along each axis.
 
     Raises:

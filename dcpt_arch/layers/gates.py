@@ -1,4 +1,4 @@
-"""A gate that keeps less for its gradient."""
+"""The GELU gate of Restormer with less memory kept for the backward pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that more than one network uses."""
+"""Layer normalisation over channels, and stages of blocks with activation checkpointing; used by all networks."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 MANY_ROWS = 1024
 # PyTorch sends 1x1 convolutions of fewer images to another library where it has a single thread.
 IMAGES = 16
-# Into how many products a long sum over rows is parted.
+# Into how many products a long sum over rows is split.
 PARTS = 4
 
 

@@ -30,8 +30,8 @@ class ImageSet:
     """The samples of one degradation, without augmentation options: what a data set and a mixture share.
 
     Args:
-        options: Which images.
-        reading: How they are read.
+        options: The images, by `source` or folders.
+        reading: Size of crops, flips and the like.
 
     Raises:
         DataError: If folders are missing or empty, images have no partner, or an LMDB cannot be read.
@@ -58,7 +58,7 @@ class ImageSet:
         """Read one sample; `rng` decides crop, flips and a synthesised degradation while training.
 
         Args:
-            index: Which.
+            index: Number of the sample, from 0.
             rng: The source of randomness.
             gt_size: Side of the crop, if it is another than the options say.
 

@@ -1,4 +1,4 @@
-"""Crops of equally many images of each degradation: what a study of features is made on."""
+"""Crops of equally many images of each degradation, for the study of features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the options of a set of images to where they lie, and on to the opened stores."""
+"""Resolves the options of a set of images to paths, and opens its stores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from dcpt_data.datasets.options import IOBackend, SetOptions
 from dcpt_data.degradations import check_parameters
 from dcpt_data.errors import DataError
-from dcpt_data.sources.pairing import Rule, match_names, refuse_doubles
+from dcpt_data.sources.pairing import Rule, match_names, refuse_duplicates
 from dcpt_data.sources.published import get_source
 from dcpt_data.stores.folder_store import FolderStore, Picture, Store
 from dcpt_data.stores.lmdb_format import Side
@@ -180,6 +180,6 @@ def _open_root(root: Path, side: Side) -> Store:
 
 
 def _alone(gt: Store) -> Opened:
-    refuse_doubles(gt.names, gt.root)
+    refuse_duplicates(gt.names, gt.root)
     every = np.arange(len(gt))
     return Opened(gt, None, every, every)

@@ -1,4 +1,4 @@
-"""A training set made of several, each repeated so often that every degradation is seen enough."""
+"""A training set made of several, each repeated to balance the degradations."""
 
 from __future__ import annotations
 

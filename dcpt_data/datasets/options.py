@@ -1,4 +1,4 @@
-"""What the sections of `datasets` in an option file may say. Option files are checked against these dataclasses."""
+"""The options of `datasets` sections, as dataclasses against which option files are checked."""
 
 from __future__ import annotations
 

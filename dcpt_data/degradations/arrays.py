@@ -1,4 +1,4 @@
-"""The few operations that NumPy and PyTorch spell differently, so that a degradation's formula is written once.
+"""Array operations for NumPy and PyTorch alike, so that a degradation's formula is written once.
 
 An image is H x W x 3 here, whether it is an array or a tensor on some device. What is drawn for it (kernels, masks,
 depth maps) is small or one channel, and is made by NumPy and OpenCV for both; what is done to every pixel and channel
@@ -63,7 +63,7 @@ def power(image: Image, exponent: float) -> Image:
 
 
 def convolve(image: Image, kernel: Image) -> Image:
-    """Weighs each pixel's neighbours with a kernel of odd sides; the image goes on by reflection (without its edge)."""
+    """Weighs each pixel's neighbours with a kernel of odd sides; borders are reflected (without the edge)."""
     if not isinstance(image, torch.Tensor):
         return cast(Image, cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101))
     rows, columns = (
@@ -98,7 +98,7 @@ def resize(image: Image, height: int, width: int) -> Image:
 
 
 def remap(image: Image, rows: Image, columns: Image) -> Image:
-    """Reads an image at the given places, both H x W in pixels, bilinearly; it goes on by reflection.
+    """Reads an image at the given places, both H x W in pixels, bilinearly; it is extended by reflection.
 
     Args:
         image: H x W x 3.

@@ -1,6 +1,6 @@
 """The registry of degradations: one plain function each, under the name that is also its class label.
 
-A new degradation is one file beside this one and one line in ``__init__.py``::
+A new degradation is one file in ``kinds/``, or one that ``--import`` names::
 
     @register_degradation
     def fog(image: Image, rng: Rng, *, strength: Range = (0.2, 0.6)) -> Image: ...

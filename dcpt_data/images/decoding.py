@@ -1,4 +1,4 @@
-"""Pillow and OpenCV as decoders of the user's own files, however large; photograph_files, pixels and tiff use them."""
+"""Decoding by Pillow and OpenCV without their limits of size; used by photograph_files, pixels and tiff."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 @contextmanager
 def open_picture(data: bytes) -> Iterator[Image.Image]:
-    """Open an image of any size: Pillow takes a large panorama for an attack.
+    """Open an image of any size; by default, Pillow refuses large ones as decompression bombs.
 
     Raises:
         Exception: Nearly any; decoders of damaged files raise SyntaxError, struct.error, EOFError and others.

@@ -1,4 +1,4 @@
-"""Which image files a command's arguments mean, and where the files that are made of them go."""
+"""The image files that a command's arguments name, and the paths of its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A walk through folders in which each is visited once, whatever links lead to it; `pixels.list_names` takes it."""
+"""A walk through folders that follows links and visits each folder once; used by `pixels.list_names`."""
 
 from __future__ import annotations
 

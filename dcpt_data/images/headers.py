@@ -1,4 +1,4 @@
-"""What a file says before its pixels: EXIF orientation and number of frames; pixels and photograph_files ask here.
+"""EXIF orientation and number of frames from the headers of image files; used by pixels and photograph_files.
 
 Nothing is decoded, so that an ordinary file costs some microseconds.
 """
@@ -49,7 +49,7 @@ def look(data: bytes) -> Facts:
 
 
 def refuse_several(frames: int, place: str) -> None:
-    """Refuse a file of several pictures, of which one would be taken without a word.
+    """Refuse a file of several pictures, of which one would be taken silently.
 
     Raises:
         DataError: If there is more than one.

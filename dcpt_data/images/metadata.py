@@ -1,4 +1,4 @@
-"""What a photograph carries beside pixels: EXIF and resolution, of which the sound part is kept; for photograph_files.
+"""EXIF and resolution of photographs, of which the valid part is kept; used by photograph_files.
 
 A camera's mistyped tag, or a program's garbage, says nothing about the pixels. It is left out, and named.
 """

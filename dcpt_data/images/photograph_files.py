@@ -1,7 +1,6 @@
 """Image files with all that they hold: alpha channel, depth, gray or colour, orientation, EXIF and colour profile.
 
-`dcpt_data.images.pixels` reads what a network sees; this module reads and writes what the owner of a photograph wants
-back.
+`dcpt_data.images.pixels` reads RGB pixels for training; this module keeps everything else of a photograph as well.
 """
 
 from __future__ import annotations

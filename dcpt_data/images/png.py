@@ -1,4 +1,4 @@
-"""What a PNG file says of itself, and its first rows as a PNG of their own, without decoding it."""
+"""The header and chunks of PNG files, and their first rows as a PNG, without decoding."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def first_rows(data: bytes, count: int) -> bytes:
 
     Args:
         data: A PNG file.
-        count: How many rows.
+        count: Number of rows.
 
     Returns:
         The smaller file; `data` itself where that cannot be made (interlaced, animated, damaged) or would be all of it.

@@ -158,7 +158,7 @@ def _turn(page: tifffile.TiffPage) -> int:
 
 
 def _refuse_truncated(data: bytes, page: tifffile.TiffPage, place: str) -> None:
-    """What is missing would be filled with zeros by tifffile, without a word."""
+    """What is missing would be filled with zeros by tifffile, silently."""
     wanted = int(np.prod(page.chunked, dtype=np.int64))
     spans = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     missing = wanted - len(spans) + sum(not offset or not count for offset, count in spans)

@@ -1,4 +1,4 @@
-"""Cropping, padding and flipping that treat all images of a sample alike; pixels keep their type."""
+"""Cropping, padding and flipping, the same for all images of a sample; pixels keep their type."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ class Recognised:
     """A data set found below a folder.
 
     Attributes:
-        source: Which one.
-        layout: Which of its layouts.
+        source: The published data set.
+        layout: The one of its layouts that fits.
         root: The folder that the layout's paths are below.
         gt: Ground truth by the name that it gets below the source's `gt`, without suffix. What no degraded image
             belongs to is left out.

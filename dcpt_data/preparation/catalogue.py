@@ -1,4 +1,4 @@
-"""The catalogue of data sets as people read it: what is there, and a table of all."""
+"""The list of published data sets: which are present, and a Markdown table of all."""
 
 from __future__ import annotations
 

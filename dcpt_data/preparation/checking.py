@@ -1,4 +1,4 @@
-"""What is wrong with data, found before anything is trained on it."""
+"""Checks of data sets before training: unreadable images, wrong sizes, duplicates, test images in training sets."""
 
 from __future__ import annotations
 

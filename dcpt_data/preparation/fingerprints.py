@@ -1,4 +1,4 @@
-"""What photographs are compared by: their pixels, and a small thumbnail that survives re-encoding and resizing."""
+"""Fingerprints of photographs, which find copies: a digest of the pixels, and a thumbnail that survives resizing."""
 
 from __future__ import annotations
 

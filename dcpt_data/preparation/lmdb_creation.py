@@ -97,7 +97,7 @@ def create_lmdb(
     commit_bytes: int = COMMIT_BYTES,
     map_size: int = MAP_SIZE,
 ) -> None:
-    """Make an LMDB, or go on where an earlier call was interrupted, killed, or ran out of disk.
+    """Make an LMDB, or resume a call that was interrupted, killed, or ran out of disk.
 
     It grows in the folder `.NAME.lmdb.partial` and gets its name when it is complete. What an earlier call committed is
     kept, but for images whose files have changed since.
@@ -236,7 +236,7 @@ def _check_pairs(plan: Plan, index: Index) -> None:
         sizes = " and ".join(f"{row['width']}x{row['height']}" for row in first)
         raise DataError(
             f"{plan.parts['lq'].store.root}: {len(wrong)} images differ in size from their ground truth "
-            f"({', '.join(names)}; the first two are {sizes}); mend them and run the same command again"
+            f"({', '.join(names)}; the first two are {sizes}); fix them and run the same command again"
         )
 
 

@@ -104,7 +104,7 @@ def plan_for_basicsr(images: Images, opened: Opened, form: Form, out: Path, stan
     _checked(out)
     leading, numbers = (opened.gt, opened.gt_of) if opened.lq is None else (opened.lq, opened.lq_of)
     stems = [_engine_key(stem(leading.names[int(number)])) for number in numbers]
-    _refuse_doubles(stems, f"{leading.root}: with underscores for dots, two images are called")
+    _refuse_duplicates(stems, f"{leading.root}: with underscores for dots, two images are called")
     sides: list[tuple[Side, Store, np.ndarray]] = [("gt", opened.gt, opened.gt_of)]
     if opened.lq is not None:
         sides.append(("lq", opened.lq, opened.lq_of))
@@ -164,13 +164,13 @@ def _engine_key(name: str) -> str:
 
 def _part(store: Store, numbers: np.ndarray) -> Part:
     names = [store.names[int(number)] for number in numbers]
-    _refuse_doubles([stem(name) for name in names], f"{store.root}: two images are called")
+    _refuse_duplicates([stem(name) for name in names], f"{store.root}: two images are called")
     table = NameTable.of(names)
     refuse_paths(table, store.root)
     return Part(store, numbers, table)
 
 
-def _refuse_doubles(stems: list[str], what: str) -> None:
+def _refuse_duplicates(stems: list[str], what: str) -> None:
     if len(set(stems)) < len(stems):
         raise DataError(f"{what} '{Counter(stems).most_common(1)[0][0]}', suffix aside; rename one of them")
 

@@ -1,4 +1,4 @@
-"""Reads everything in an LMDB again and names what is not as it was written."""
+"""Verification of LMDBs: every image is read and compared with the index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting a data set found in an unpacked archive into the folders that option files expect."""
+"""Places a data set found in an unpacked archive where option files expect it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Prepared:
     """A data set in its place.
 
     Attributes:
-        source: Which one.
+        source: The published data set.
         folder: Where it lies.
         count: Pairs, or photographs to degrade.
         kept: It was there already, from an earlier call.

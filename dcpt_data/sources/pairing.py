@@ -1,4 +1,4 @@
-"""Which ground truth belongs to which degraded image: rules given as data.
+"""Pairing of degraded images with their ground truth, by rules given as data.
 
 A rule is one of
 
@@ -127,11 +127,11 @@ def match_what_fits(lq: Sequence[str], gt: Sequence[str], rule: Rule, root_lq: s
     return matched
 
 
-def refuse_doubles(names: Sequence[str], root: str) -> None:
+def refuse_duplicates(names: Sequence[str], root: str) -> None:
     """Refuse images that differ in their suffixes alone: whatever is made of them would have one name.
 
     Raises:
-        DataError: If there are such.
+        DataError: If two images have the same name without suffix.
     """
     _by_stem(names, root)
 

@@ -1,1 +1,1 @@
-"""Where images lie: folders and LMDBs, which a reader cannot tell apart."""
+"""Stores of images: folders and LMDBs behind one interface."""

@@ -1,4 +1,4 @@
-"""Where images come from: a folder here, an LMDB in `lmdb_store`; whoever reads them cannot tell which."""
+"""The interface of image stores, and the store of a folder; `lmdb_store` has the one of an LMDB."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class LmdbFile:
             needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
             found = Path(self.path, "data.mdb").stat().st_size
             if found < needed:
-                # To look beyond the end of a mapped file would end the process without a word.
+                # To look beyond the end of a mapped file would end the process silently.
                 environment.close()
                 raise DataError(f"{self.path}: truncated to {found:,} of {needed:,} bytes; copy it or make it again")
             _opened[self] = environment

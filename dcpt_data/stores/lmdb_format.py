@@ -1,4 +1,4 @@
-"""What stands in an LMDB of this package: images, their index, and what the whole data set is.
+"""The format of this package's LMDBs: images, their index, and metadata.
 
 An LMDB holds the images of one data set, of one side (`gt`, or `lq` where BasicSR is to read it) or of two. An image's
 key is its name without suffix, after `lq/` or `gt/` where there are two sides. All are stored in one form:

@@ -28,7 +28,7 @@ class LmdbStore:
 
     Args:
         file: The LMDB.
-        side: Which side.
+        side: "gt" or "lq".
         sides: How many sides it has.
         form: How its images are stored.
         entries: The index of the side.

@@ -1,4 +1,4 @@
-"""An LMDB in the making: commits that a crash cannot undo, in a folder that nobody reads before it is complete."""
+"""Writes an LMDB in committed steps, in a temporary folder that gets its name once the LMDB is complete."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LmdbWriter:
     Args:
         partial: The folder.
         lock: An open file on which this process holds the lock.
-        digest: Tells one set of images from another: what was begun with another digest is not gone on with.
+        digest: Tells one set of images from another: what was begun with another digest is not resumed.
         map_size: Bytes of the map to begin with.
 
     Raises:
@@ -135,7 +135,7 @@ def _saying_what_failed(partial: Path) -> Iterator[None]:
 
 @contextmanager
 def open_writer(partial: Path, digest: str, map_size: int = MAP_SIZE) -> Iterator[LmdbWriter]:
-    """Begin an LMDB, or go on with one that was interrupted.
+    """Begin an LMDB, or resume one that was interrupted.
 
     Args:
         partial: Its folder while it is not complete.

@@ -1,4 +1,4 @@
-"""Many names in little memory."""
+"""A compact table of file names, for stores of many images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process must do before it forks workers."""
+"""Preparation of a process for forking workers: OpenCV's threads are switched off."""
 
 from __future__ import annotations
 

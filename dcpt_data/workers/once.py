@@ -1,4 +1,4 @@
-"""Something that happens once, though many processes could do it."""
+"""A flag that one of several forked processes gets, for messages that are shown once."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What came out: records of runs, reports, features, studies over seeds."""
+"""Analysis of results: records of runs, reports, studies of features, comparisons over seeds."""

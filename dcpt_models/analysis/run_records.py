@@ -1,4 +1,4 @@
-"""What a training run has left in its folder: options, curves, validations, checkpoints."""
+"""Reads the records of a training run: options, curves, validations, checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes out of evaluations: tables of models side by side, the conditions under them, and all of it on file."""
+"""Tables of several evaluated models with their conditions, written as Markdown, LaTeX, CSV and JSON."""
 
 from __future__ import annotations
 

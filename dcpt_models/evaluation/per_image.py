@@ -1,4 +1,4 @@
-"""The values of every image of an evaluation, kept as they are measured, so that an interrupted one goes on.
+"""The values of every image, saved as they are measured, so that an interrupted evaluation can be resumed.
 
 Each process appends what it observes to a file of its own in `measured/`. A line is used again only if all that its
 values depend on is the same: the evaluation's `key` (weights, network, metrics, code, see

@@ -1,4 +1,4 @@
-"""Published tables, as data with their source: one file each in dcpt_models/published.
+"""Published tables, as data with their source: one file each in `published_tables/`.
 
 A file has these keys:
 

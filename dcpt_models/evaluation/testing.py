@@ -58,7 +58,7 @@ def evaluate(opt: dict[str, Any], loaders: list[Any], again: bool = False) -> Re
     try:
         results = model.validate(loaders, "test", None, opt["val"]["save_img"], records)
     except KeyboardInterrupt:
-        logger.info("Interrupted. What was measured is kept; the same command goes on from there")
+        logger.info("Interrupted. What was measured is kept; the same command resumes from there")
         raise
     finally:
         records.close()
@@ -100,14 +100,14 @@ def identity(opt: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
-# Rooms of dcpt_models whose code decides what is restored and measured; of dcpt_arch, all do.
-ROOMS = ("methods", "metrics", "validation", "optim", "runtime")
+# Sub-packages of dcpt_models whose code decides what is restored and measured; of dcpt_arch, all do.
+MEASURING = ("methods", "metrics", "validation", "optim", "runtime")
 
 
 def measuring_code() -> list[Path]:
     """The files of code that the values of an image depend on."""
     common, arch, models = (Path(str(module.__file__)).parent for module in (dcpt_common, dcpt_arch, dcpt_models))
-    folders = [common, arch, *(models / room for room in ROOMS)]
+    folders = [common, arch, *(models / room for room in MEASURING)]
     return [Path(dcpt_compat.__file__), *(file for folder in folders for file in sorted(folder.rglob("*.py")))]
 
 

@@ -1,4 +1,4 @@
-"""What a classifier's logits are worth: calibrated probabilities, and a limit below which an image is unfamiliar."""
+"""Calibration of a classifier: temperature of its probabilities, and the limit of familiarity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which degradation a photograph has, and where: what a pre-trained backbone and its classifier say of it."""
+"""Classifies the degradation of a photograph, and shows where it is, by a backbone and its classifier."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dcpt_models.inference.tiling import join, plan
 from dcpt_models.options.files import read_options
 
 UNFAMILIAR = "none or unfamiliar"
-# Crops along each side of an image, at most, that it is told by.
+# Crops along each side of an image, at most, from which it is classified.
 CROPS = 6
 BATCH = 9  # crops that the network gets at once
 # Side and overlap in pixels of the tiles in which a map is computed.

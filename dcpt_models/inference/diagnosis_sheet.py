@@ -1,4 +1,4 @@
-"""A picture of a diagnosis: the photograph, where its degradation is seen, and the probabilities as bars."""
+"""Draws a diagnosis: the photograph, a map of its degradation, and bars of the probabilities."""
 
 from __future__ import annotations
 

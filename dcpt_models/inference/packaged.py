@@ -1,4 +1,4 @@
-"""Networks that come with the package: what they are stored as, where, and how a run is made into them."""
+"""The networks included in the package: where they are, and how those of a run are stored like them."""
 
 from __future__ import annotations
 

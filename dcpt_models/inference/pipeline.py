@@ -1,4 +1,4 @@
-"""Reading, working and writing at the same time: while one image is worked on, the next is read, the last written."""
+"""Reading, processing and writing overlapped: while one image is processed, the next is read and the last written."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dcpt_common import NotNegative
 
 
 class _Focal(nn.Module):
-    """Weighs the cross-entropy -log p of whatever is to be told by (1 - p)^gamma (Lin et al., ICCV 2017, Eq. 4)."""
+    """Cross-entropy -log p weighted by (1 - p)^gamma, of any kind of target (Lin et al., ICCV 2017, Eq. 4)."""
 
     def __init__(self, gamma: NotNegative = 2.0, loss_weight: NotNegative = 1.0) -> None:
         super().__init__()

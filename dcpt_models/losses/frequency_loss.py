@@ -1,4 +1,4 @@
-"""The L1 loss of pixels and of their spectrum together."""
+"""The L1 loss of pixels and of their Fourier transforms."""
 
 from __future__ import annotations
 

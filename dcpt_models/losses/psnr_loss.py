@@ -1,4 +1,4 @@
-"""The loss that NAFNet was published with."""
+"""The negative PSNR, with which NAFNet was published."""
 
 from __future__ import annotations
 

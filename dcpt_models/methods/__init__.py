@@ -2,7 +2,7 @@
 
 import sys
 
-import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_common import import_modules
 from dcpt_models.methods.dc_guided_model import DCGuidedModel
 from dcpt_models.methods.dc_train_model import DCTrainModel

@@ -95,7 +95,7 @@ class DegradationModel(BaseModel):
         try:
             network = build_network(section)
         except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise OptionError(f"key 'network_{label}': {error}; mend {section.get('type')}'s arguments") from error
+            raise OptionError(f"key 'network_{label}': {error}; fix {section.get('type')}'s arguments") from error
         if label == "g":
             crop = (self.opt.get("datasets", {}).get("train") or {}).get("gt_size", SIDE) if self.is_train else SIDE
             check_restores(network, f"network_{label}", crop)
@@ -165,7 +165,7 @@ class DegradationModel(BaseModel):
         self._take(data)
 
     def _take(self, data: Batch) -> None:
-        """Make a batch, or a part of one, what losses are of."""
+        """Move a batch, or a part of one, to the device, for `loss_steps`."""
         self.lq, self.gt = (
             data[key].to(self.device, non_blocking=True, memory_format=self.memory_format) for key in ("lq", "gt")
         )
@@ -275,11 +275,11 @@ class DegradationModel(BaseModel):
         return self.evaluated("g")(self.lq) if image else None, None
 
     def target(self) -> torch.Tensor:
-        """What the logits are to say: class indices, N; or 0 and 1 for each class, N x classes (`multi_label`)."""
+        """The target of the logits: class indices, N; or 0 and 1 for each class, N x classes (`multi_label`)."""
         return self.class_indices()
 
     def rightly_classified(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Whether each row of logits says what it should, one bool a row."""
+        """Whether each row of logits is a correct classification, one bool a row."""
         return logits.argmax(1) == target
 
     def validation(self, dataloader: Any, current_iter: Any, tb_logger: Any, save_img: bool = False) -> None:
@@ -354,7 +354,7 @@ class DegradationModel(BaseModel):
             write_networks(self, name)
 
     def notes(self, label: str) -> dict[str, Any]:
-        """Plain values that are saved beside the weights of a network, for they cannot be told from those."""
+        """Plain values that are saved beside the weights of a network, since the weights do not show them."""
         return {}
 
     def options_of_run(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the methods with a degradation classifier have in common."""
+"""The base class of the methods with a degradation classifier."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ClassifyingTrainOptions(TrainOptions):
 class ClassifyingModel(DegradationModel):
     """Base of the methods with a classifier `net_dc`, which reads the features that `net_g` declares, never the image.
 
-    Validation restores lq and reports how often its degradation is told rightly.
+    Validation restores lq and reports how often its degradation is classified correctly.
     """
 
     TrainOptions: ClassVar[type] = ClassifyingTrainOptions

@@ -34,7 +34,7 @@ class DCGuidedTrainOptions(ClassifyingTrainOptions):
 
 @MODEL_REGISTRY.register()
 class DCGuidedModel(ClassifyingModel):
-    """Trains `net_g` to restore while its features stay such that the frozen classifier of DCPT reads them rightly.
+    """Trains `net_g` to restore while its features stay those that the frozen classifier of DCPT classifies well.
 
     The loss is L_pix between net_g(lq) and gt, plus L_cls of what `net_dc` says of the features. Gradients pass through
     the classifier into `net_g`; the classifier itself, in eval mode, is left as `path:pretrain_network_dc` has it.

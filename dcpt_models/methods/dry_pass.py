@@ -1,6 +1,6 @@
-"""Passes one image through a restoration network before anything is trained or tested; every method uses it.
+"""A trial pass of one image before training and testing, which finds wrong output shapes; used by every method.
 
-A network that gives an image of another shape would be trained on a loss that PyTorch broadcasts without a word.
+A network that gives an image of another shape would be trained on a loss that PyTorch broadcasts silently.
 """
 
 from __future__ import annotations

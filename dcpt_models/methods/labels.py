@@ -1,4 +1,4 @@
-"""From names of degradations to the targets of classification: an index for each image, or a vector of its parts."""
+"""Targets of classification from names of degradations: a class index, or a multi-hot vector."""
 
 from __future__ import annotations
 

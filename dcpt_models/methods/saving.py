@@ -1,4 +1,4 @@
-"""What a checkpoint holds: the networks and the training state that a model writes, and goes on from."""
+"""What a checkpoint holds: the networks and the training state that a model writes, and is resumed from."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def resume(model: DegradationModel, state: dict[str, Any], models: Path) -> None
     The optimisers and schedulers go on as saved, whatever the options say now. Changed options are logged.
 
     Args:
-        model: The model that goes on.
+        model: The model that is resumed.
         state: The training state.
         models: Folder of the networks.
 
@@ -110,7 +110,7 @@ def _check_optimizers(saved: dict[str, Any], asked: dict[str, Any]) -> None:
         before, now = (section[key]["type"] if section.get(key) else "none" for section in (saved, asked))
         if before != now:
             raise CheckpointError(
-                f"key 'train:{key}': the training state is of {before}, the options ask for {now}; go on with "
+                f"key 'train:{key}': the training state is of {before}, the options ask for {now}; continue with "
                 f"{before}, or start a new run from its weights (path:pretrain_network_g)"
             )
 

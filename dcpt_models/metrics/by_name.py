@@ -254,7 +254,7 @@ def _by_pyiqa(name: str) -> Metric:
 
 @functools.cache
 def _pyiqa_metric(name: str, device: torch.device) -> Any:
-    """A metric of pyiqa, which gets its weights from the net when it is made for the first time."""
+    """A metric of pyiqa, which downloads its weights when it is built for the first time."""
     import pyiqa
 
     try:

@@ -119,7 +119,7 @@ class LearningRates:
             self._set(self.scheduled, iteration / self.warmup_iter)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on exactly."""
+        """What `load_state_dict` needs to continue exactly."""
         return {"schedulers": [s.state_dict() for s in self.schedulers], "scheduled": self.scheduled}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Running means of what training observes, read (and moved off the device) only when they are printed."""
+"""Running means of losses, kept on the device until they are logged."""
 
 from __future__ import annotations
 

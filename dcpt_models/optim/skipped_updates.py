@@ -1,4 +1,4 @@
-"""Which iterations made no update, and what they had read: kept on the device until it is shown, so that none waits."""
+"""Iterations without update (NaN or infinity) and their images, kept on the device until they are logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Skipped:
     """An iteration that left an update out.
 
     Attributes:
-        iteration: Which.
+        iteration: Its number, from 1.
         files: The images of the batches, on all processes; only of those whose own losses were not finite, if any were.
         loss_scale: The loss scale after it; 1 without one.
         losses: Whether a loss was not finite; otherwise a gradient was not.
@@ -68,7 +68,7 @@ class Guard:
             f"the last {self.in_a_row} iterations made no update, since losses or gradients are NaN or infinite; "
             f"the last one, {last.iteration}, had read {', '.join(last.files)}. {saved} If these images are sound, the "
             "run has diverged: start anew from an earlier checkpoint (path:pretrain_network_g) with a lower learning "
-            "rate, or set train:grad_clip and train:warmup_iter. Otherwise mend them and go on with --auto_resume"
+            "rate, or set train:grad_clip and train:warmup_iter. Otherwise fix them and resume with --auto_resume"
         )
 
     def note(self, iteration: int, outcome: torch.Tensor, files: list[str]) -> None:

@@ -40,7 +40,7 @@ class LossScale:
         self._since = torch.where(grown, 0, self._since)
 
     def state_dict(self) -> dict[str, float]:
-        """What `load_state_dict` needs to go on exactly."""
+        """What `load_state_dict` needs to continue exactly."""
         return {"value": self.value.item(), "since": self._since.item()}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
@@ -63,8 +63,8 @@ class Updates:
 
     Args:
         networks: The trained networks, by label, not wrapped.
-        optimizers: Theirs.
-        device: Theirs.
+        optimizers: Their optimisers, in the same order.
+        device: The device that the networks are on.
         precision: What convolutions and matrix products compute in; weights and updates are fp32.
         accumulate: Micro-batches of an update.
         grad_clip: Largest norm of each network's gradient; none for no clipping.

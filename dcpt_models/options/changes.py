@@ -1,4 +1,4 @@
-"""What has changed in the options since a checkpoint was written, and whether a resumed run takes it up."""
+"""Differences between the options of a checkpoint and of the run that resumes it, and which of them take effect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EFFECTS: dict[tuple[str, ...], str] = {
     ("datasets", "train", "num_worker_per_gpu"): SAME_SAMPLES,
     ("datasets", "train", "pin_memory"): SAME_SAMPLES,
 }
-# Where a run is, and how it is told to go on, is no change of it.
+# Where a run is, and how it is resumed, is no change of it.
 IGNORED = {("path", "resume_state"), ("path", "experiments_root")}
 UNSET = "not set"
 
@@ -40,7 +40,7 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
     Args:
         before: Resolved options, with the number of `processes`.
-        now: The same of the run that goes on.
+        now: The same of the resumed run.
     """
     found = differences(before, now)
     return [f"{':'.join(p)}: {a} -> {b} ({_effect(p)})" for p, a, b in found if p not in IGNORED]

@@ -1,6 +1,6 @@
 """Checks option values against what the code declares: the fields of a dataclass or the parameters of a callable.
 
-Problems are all collected before any is raised, so that a user mends an option file once, not once per mistake.
+Problems are all collected before any is raised, so that a user fixes an option file once, not once per mistake.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a command line to resolved, checked options with absolute paths."""
+"""The command line of training and testing, and its options resolved, checked and with absolute paths."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def argument_parser(description: str, several: bool = False) -> argparse.Argumen
     parser.add_argument("-opt", required=True, metavar="FILE", **files)
     parser.add_argument("--launcher", choices=get_args(Launcher), default="none", help="how processes were started")
     parser.add_argument(
-        "--auto_resume", action="store_true", help="go on from the newest checkpoint of this run, if there is one"
+        "--auto_resume", action="store_true", help="resume from the newest checkpoint of this run, if there is one"
     )
     parser.add_argument(
         "--debug", action="store_true", help=f"name the run debug_*, log every iteration, validate every {DEBUG_FREQ}"
@@ -81,7 +81,7 @@ def load_options(
         is_train: For training or for testing.
         force: Entries that replace options, `key:sub=value`.
         launcher: How processes were started.
-        auto_resume: Whether a run goes on from its newest checkpoint.
+        auto_resume: Whether a run resumes from its newest checkpoint.
         debug: Whether a run is named debug_*, logs every iteration and validates often.
 
     Returns:

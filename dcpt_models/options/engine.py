@@ -19,7 +19,7 @@ WITHOUT_EFFECT: dict[Key, str] = {
     ("datasets", "*", "persistent_workers"): "workers live as long as the run",
     ("datasets", "*", "use_shuffle"): "training shuffles, validation does not",
     ("path", "root"): "runs lie in path:experiments_root",
-    ("path", "ignore_resume_networks"): "a run goes on with all its networks",
+    ("path", "ignore_resume_networks"): "a run resumes with all its networks",
     ("val", "pbar"): "validation reports in the log",
     ("val", "use_pbar"): "validation reports in the log",
     ("val", "suffix"): "saved images are named by the iteration or the test",

@@ -1,4 +1,4 @@
-"""Names of runs and of data sets, which become names of folders and files; the check of option files uses it."""
+"""Checks the names of runs, data sets and metrics, which become names of files; used by the check of option files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds optimisers and walks learning rates to the end on stand-in weights, so that what fails does so at the start.
+"""Tries optimisers and learning-rate schedules on small weights before a run, so that errors show at the start.
 
 The check of option files uses it. It costs some hundredths of a second, and draws no random numbers.
 """
@@ -105,7 +105,7 @@ def _updated_once(section: dict[str, Any]) -> torch.optim.Optimizer:
 def _refused(name: str, error: Exception, declared: Declaration) -> str:
     arguments = sorted(declared.annotations, key=lambda key: key not in declared.required)
     return (
-        f"{name} cannot work like this ({_text(error)}); mend its arguments ({', '.join(arguments)}) or choose another"
+        f"{name} cannot work like this ({_text(error)}); fix its arguments ({', '.join(arguments)}) or choose another"
     )
 
 

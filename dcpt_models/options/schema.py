@@ -1,4 +1,4 @@
-"""What a whole option file may say, gathered from where each part is implemented, and the check against it."""
+"""The schema of option files, gathered from the declarations of each part, and the check against it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from basicsr.utils.registry import (
 from dcpt_common import Count, Natural, Range, Seed, nearest
 from dcpt_models.metrics.by_name import find_metric
 from dcpt_models.optim.optimizers import optimizer_class, scheduler_class
+from dcpt_models.options.argument_ranges import with_range
 from dcpt_models.options.check import Declaration, Problem, check_mapping, declared_by, raise_problems
 from dcpt_models.options.engine import contradictions
 from dcpt_models.options.files import Options
-from dcpt_models.options.foreign import with_range
 from dcpt_models.options.names import check_names
 from dcpt_models.options.rehearsal import rehearse
 
@@ -35,7 +35,7 @@ class PathOptions:
         pretrain_scope_g: "encoder" leaves the restoration head at its initial values (fine-tuning after DCPT).
         param_key_g: "params" or "params_ema"; by default the averaged weights if the file has them.
         strict_load_g: Whether every tensor must be there and fit.
-        resume_state: Training state to go on from.
+        resume_state: Training state to resume from.
         datasets_root: Folder that data sets named by `source` lie in.
         experiments_root: Folder of this run; by default `experiments/NAME` in the repository.
         results_root: Folder of test results; by default `results/NAME` in the repository.
@@ -71,7 +71,7 @@ class ValOptions:
 
 @dataclass
 class WandbOptions:
-    """The `wandb` section of `logger`: the project to log to, and the id of a run to go on with."""
+    """The `wandb` section of `logger`: the project to log to, and the id of a run to resume."""
 
     project: str | None = None
     resume_id: str | None = None

@@ -1,4 +1,4 @@
-"""The YAML of option files: safe, with floats as people write them, and strict about doubled keys."""
+"""Safe YAML for option files: `1e-4` is a float, and duplicate keys are errors."""
 
 from __future__ import annotations
 

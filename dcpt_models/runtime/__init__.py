@@ -1,1 +1,1 @@
-"""What a run needs of the machine: processes, signals, files, logs, memory, devices. It imports `errors` alone."""
+"""Processes, signals, files, logs, memory and devices. It imports `errors` alone."""

@@ -1,4 +1,4 @@
-"""Memory that was freed, kept for the next tensors of this process."""
+"""Settings of glibc's allocator: freed memory is kept for the next tensors."""
 
 from __future__ import annotations
 

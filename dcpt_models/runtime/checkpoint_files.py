@@ -1,4 +1,4 @@
-"""Checkpoints: files that are whole under their names, the newest complete one of a run, and which to keep.
+"""Files of checkpoints: written atomically, checked when read, the newest complete one found, old ones removed.
 
 A checkpoint of iteration N is the networks `models/net_*_N.pth` and, written last, the training state
 `training_states/N.state`, which has the digest of each network's file. So a state never goes with other weights than
@@ -35,7 +35,7 @@ def save_atomically(content: Any, path: Path) -> str:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise OSError(
             f"{path}: checkpoint not written ({reason}); earlier ones are intact. Make room (logger:keep_last removes "
-            "old checkpoints) and go on with --auto_resume"
+            "old checkpoints) and resume with --auto_resume"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""How a command ends: what went wrong in one message, and an exit code."""
+"""The frame of every command: arguments that all share, error messages, and exit codes."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ def refuse_file(folder: Path, option: str) -> None:
 
 
 def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
-    """Run a command; errors that a user can mend end it with their message, all others with a traceback.
+    """Run a command; errors that a user can fix end it with their message, all others with a traceback.
 
     Args:
         main: The command.
-        failures: Further errors that a user can mend.
+        failures: Further errors that a user can fix.
 
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
@@ -83,7 +83,7 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
     except failures as error:
         return _end(error, FAILED)
     except Stopped as stop:
-        print(f"{stop}. To go on, give the same command with --auto_resume", file=sys.stderr)
+        print(f"{stop}. To resume, give the same command with --auto_resume", file=sys.stderr)
         return INTERRUPTED
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a network takes for a pixel."""
+"""Free memory of a device, and the memory that a network takes for a pixel."""
 
 from __future__ import annotations
 

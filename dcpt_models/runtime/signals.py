@@ -1,4 +1,4 @@
-"""How a run is told to stop, and what tells it so: signals, and workers that were killed."""
+"""Stops a run on SIGINT, SIGTERM, or when a data worker was killed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dcpt_models.errors import RunError, Stopped
 
 
 class StopRequest:
-    """Whether somebody has asked the run to stop."""
+    """Whether the run was asked to stop."""
 
     def __init__(self) -> None:
         self.made = False

@@ -1,4 +1,4 @@
-"""Tells the folder of a run from any other, so that nothing of a user's is ever moved; `Run` uses it."""
+"""Recognises folders of runs, so that no other folder is ever moved; used by `Run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop."""
+"""The training loop: updates, log lines, validations, checkpoints, and a clean stop."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
         model.resume_training(run.resume_state, run.resume_models)
         for problem in rehearse_saved(opt["train"], run.resume_state["schedulers"], run.start):
             raise OptionError(f"key {':'.join(problem.path)!r}: {problem.message}")
-        run.logger.info(f"Going on from iteration {run.start}")
+        run.logger.info(f"Resuming from iteration {run.start}")
     loop = _Loop(run, model, train_loader, val_loaders)
     try:
         return loop.run_to_the_end()
@@ -66,7 +66,7 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
         raise RunError(
             f"process {run.rank} of {run.world_size} has lost contact with the others ({str(error).splitlines()[0]}): "
             "one of them has ended, as its own output says, or does not answer within dist_params:timeout. "
-            f"The last checkpoint is of iteration {loop.saved}; go on with --auto_resume"
+            f"The last checkpoint is of iteration {loop.saved}; resume with --auto_resume"
         ) from error
 
 
@@ -184,7 +184,7 @@ class _Loop:
         here = self.run.folder.exists()  # not on another machine without a common file system
         if here and iteration > self.saved and self.model.weights_are_finite():
             self._save(iteration, alone=True)
-            self.logger.error(f"The state after iteration {iteration} is saved; --auto_resume goes on from it")
+            self.logger.error(f"The state after iteration {iteration} is saved; --auto_resume resumes from it")
 
     def _validate_if_due(self, iteration: int) -> bool:
         val = self.opt["val"]

@@ -1,4 +1,4 @@
-"""What a run says of itself while it trains: losses, rates, speed, the time left, memory, iterations without update."""
+"""The log lines and curves of a training run: losses, rates, speed, time left, memory."""
 
 from __future__ import annotations
 

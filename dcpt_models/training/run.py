@@ -1,4 +1,4 @@
-"""The folder of a training run: made, archived or gone on with, never overwritten, never shared."""
+"""The folder of a training run: made, archived or resumed, never overwritten, never shared."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from dcpt_models.training.folders import is_a_run, is_unused, may_be_moved
 
 
 class Run:
-    """An open run: its folder, its logs, and the state it goes on from. Use it in a `with` statement.
+    """An open run: its folder, its logs, and the state it resumes from. Use it in a `with` statement.
 
     Args:
         opt: Completed options; see `dcpt_models.options.command_line.load_options`.
 
     Attributes:
-        resume_state: The training state to go on from, or None.
+        resume_state: The training state to resume from, or None.
         resume_models: The folder of the networks saved with it.
         start: Iterations already done.
         events: What takes the run's curves, as TensorBoard's writer does; None but on the first process.
 
     Raises:
-        OptionError: If the folder is no run's, holds checkpoints and the run was not told to go on with them, or newer
-            ones than the one to go on from, or if another run is writing into it.
-        CheckpointError: If the state to go on from cannot be read, or is not of a complete checkpoint.
+        OptionError: If the folder is no run's, holds checkpoints and the run was not told to resume from them, or newer
+            ones than the one to resume from, or if another run is writing into it.
+        CheckpointError: If the state to resume from cannot be read, or is not of a complete checkpoint.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ class Run:
         remove_partial(self.folder, self.models, self.states)
         header = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{sys.argv[0]} {shlex.join(sys.argv[1:])}"
         archive = self.folder / Path(self.opt["option_file"]).name
-        if archive.exists():  # of the run that this one goes on with
+        if archive.exists():  # of the run that this one resumes
             archive = archive.with_stem(f"{archive.stem}_{time.strftime('%Y%m%d_%H%M%S')}")
         dump_options(self.opt["resolved"], archive, header)
         return moved
@@ -115,7 +115,7 @@ class Run:
     def _refuse_checkpoints(self) -> None:
         if any(self.folder.glob("models/*")) and not self.opt["debug"]:
             raise OptionError(
-                f"{self.folder} holds the checkpoints of an earlier run. Add --auto_resume to go on with it, "
+                f"{self.folder} holds the checkpoints of an earlier run. Add --auto_resume to resume it, "
                 "choose another name (--force_yml name=NAME), or remove the folder"
             )
 
@@ -129,7 +129,7 @@ class Run:
             )
 
     def _forget_what_comes_again(self) -> None:
-        """Remove from the records what an interrupted run has written after the state to go on from."""
+        """Remove from the records what an interrupted run has written after the state to resume from."""
         validated = self.resume_state["validated"] if self.resume_state else -1
         keep_lines(self.folder / "validation.jsonl", lambda line: json.loads(line)["iteration"] <= validated)
 

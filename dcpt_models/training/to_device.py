@@ -1,4 +1,4 @@
-"""The way of a batch to the device."""
+"""Copies batches to the device while it computes; used by the training loop."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Computes metrics on the first image of each validation set before a run starts; the training loop uses it.
 
-What cannot be computed would else end the run at its first validation, hours later.
+Otherwise, a metric that cannot be computed would end the run at its first validation, hours later.
 """
 
 from __future__ import annotations

@@ -39,10 +39,10 @@ class Measurable(Protocol):
         """The restored image, if it is asked for, and the logits, if there is a classifier."""
 
     def target(self) -> torch.Tensor:
-        """What the logits are to say."""
+        """The target of the logits."""
 
     def rightly_classified(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Whether each row of logits says what it should."""
+        """Whether each row of logits is a correct classification."""
 
 
 @dataclass

@@ -5,7 +5,7 @@
   dcpt lmdb --gt clear --lq hazy --pairing prefix --degradation haze --out haze.lmdb
   dcpt lmdb --verify datasets/lmdb/*.lmdb
 
-One that was interrupted or killed, or ran out of disk, is gone on with when the same command is given again.
+One that was interrupted or killed, or ran out of disk, is resumed when the same command is given again.
 docs/LMDB.md tells what is in an LMDB, and what each form costs in disk and time.
 """
 

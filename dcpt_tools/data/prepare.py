@@ -205,7 +205,7 @@ def judge(arguments: argparse.Namespace) -> None:
             print("\n".join(verdict(one)))
         print(summary(findings, arguments.quick))
     if wrong:
-        raise DataError(f"found {', '.join(wrong)}; see above, and mend it or give --accept {' '.join(wrong)}")
+        raise DataError(f"found {', '.join(wrong)}; see above, and fix it or give --accept {' '.join(wrong)}")
 
 
 def _judged(one: Finding) -> dict:

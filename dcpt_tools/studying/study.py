@@ -6,7 +6,7 @@ A study file names the arms of the comparison, the runs of each, and the test; d
 what it may say. Every run is `dcpt train` with an option file; those that arms have in common are trained once. The
 test images are looked at by `dcpt test` once all arms of a seed are trained. To --out (default:
 experiments/studies/NAME) are written: the runs, ARM/seed_S/RUN, with a log beside each; page.md with its figures;
-results.json. Ctrl-C saves what runs; the same command goes on from there.
+results.json. Ctrl-C saves what runs; the same command resumes from there.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Tell the option files that come along, or copy a room of them to change them.
+"""List the included option files, or copy a folder of them to change them.
 
   dcpt options
   dcpt options copy 5d mine
@@ -27,8 +27,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
     what = parser.add_subparsers(dest="what", metavar="copy")
-    copying = what.add_parser("copy", help="copy a room, or a file, with what it is composed of")
-    copying.add_argument("name", metavar="NAME", help="a room such as 5d, or an option file")
+    copying = what.add_parser("copy", help="copy a folder, or a file, with its bases")
+    copying.add_argument("name", metavar="NAME", help="a folder such as 5d, or an option file")
     copying.add_argument("folder", type=Path, metavar="DIR", help="where to")
     copying.add_argument("--overwrite", action="store_true", help="replace files that are there")
     return parser.parse_args()
@@ -52,7 +52,7 @@ def about(file: Path) -> str:
 
 
 def show(as_json: bool) -> None:
-    """Print all files, room by room."""
+    """Print all files, folder by folder."""
     files = option_files()
     if as_json:
         print(to_json({"options": str(OPTIONS), "files": {name: about(file) for name, file in files.items()}}))

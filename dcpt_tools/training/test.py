@@ -4,7 +4,7 @@
   dcpt test -opt options/test_promptir_5d.yml --weights scratch.pth dcpt.pth --chart chart.svg
 
 A cell reads `ours (paper)`; docs/EVALUATION.md tells what is measured how. To results/NAME are written: table.md,
-table.csv, table.tex, results.json, and per_image.csv. An interrupted evaluation goes on where it was, by the same
+table.csv, table.tex, results.json, and per_image.csv. An interrupted evaluation resumes where it was, by the same
 command.
 """
 

@@ -4,13 +4,13 @@
   dcpt train dcpt_promptir_5d --auto_resume
   torchrun --nproc_per_node=4 -m dcpt_tools train -opt options/dcpt_promptir_5d.yml --launcher pytorch
 
-Everything of a run lies in experiments/NAME. Ctrl-C saves the state; --auto_resume goes on from it.
+Everything of a run lies in experiments/NAME. Ctrl-C saves the state; --auto_resume resumes from it.
 """
 
 import sys
 
 import dcpt_arch  # noqa: F401 - registers networks
-import dcpt_compat  # noqa: F401 - mends basicsr before anything of it is imported
+import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_data import DataError, build_train_loader, build_val_loaders, check_folders
 from dcpt_models.options.command_line import argument_parser, given_options
 from dcpt_models.runtime.command import run_command

@@ -3,7 +3,7 @@
 import io
 import logging
 
-import dcpt_arch  # noqa: F401 - registers the networks, and mends basicsr before the next lines import it
+import dcpt_arch  # noqa: F401 - registers the networks, and fixes basicsr before the next lines import it
 
 # isort: split
 import pytest

@@ -383,10 +383,10 @@ def test_crops_grow_and_batches_shrink_as_in_restormers_recipe(experiments: Expe
         flags = [f"{key}={json.dumps(value)}" for key, value in {**force, **sizes}.items()]
         launch(FILES[name], "--auto_resume", "--force_yml", *flags, root=experiments.home)
     log = "".join(file.read_text() for file in sorted((experiments.home / "experiments" / "growing").glob("*.log")))
-    told = re.findall(r"(Going on from iteration|Done:) (\d+)|\[ *(\d+)/", log)
+    told = re.findall(r"(Resuming from iteration|Done:) (\d+)|\[ *(\d+)/", log)
     first, second = [("", "", "2"), ("Done:", "2", "")], [("", "", "4"), ("Done:", "4", "")]
     # What is done is not trained again.
-    resumed = [("Going on from iteration", n, "") for n in "24"]
+    resumed = [("Resuming from iteration", n, "") for n in "24"]
     assert told == [*first, resumed[0], *second, resumed[1]]
     assert log.count("Nothing to do: the checkpoint is of iteration 4 and train:total_iter is 4") == 1
     state = torch.load(experiments.home / "experiments/growing/training_states/4.state", weights_only=True)

@@ -1,4 +1,4 @@
-"""docs/README.md is the map of the tree: every room and page is on it, and what it names is there."""
+"""docs/README.md is the map of the tree: every sub-package and page is on it, and what it names is there."""
 
 import re
 from pathlib import Path

@@ -155,4 +155,4 @@ class Commands:
         """End the server."""
         assert self.server.stdin
         self.server.stdin.close()
-        self.server.wait(10)
+        self.server.wait(60)

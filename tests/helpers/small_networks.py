@@ -1,6 +1,6 @@
 """Small networks of every registered backbone, and pictures for them."""
 
-import dcpt_arch  # noqa: F401 - registers the networks, and mends basicsr before the next lines import it
+import dcpt_arch  # noqa: F401 - registers the networks, and fixes basicsr before the next lines import it
 
 # isort: split
 import pytest

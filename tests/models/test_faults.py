@@ -269,7 +269,7 @@ def test_when_one_of_two_processes_is_gone_the_other_ends_with_a_message(
     second.wait()
     assert done.returncode == 1
     assert "error: process 0 of 2 has lost contact with the others" in done.stderr
-    assert re.search(r"The last checkpoint is of iteration \d+; go on with --auto_resume", done.stderr)
+    assert re.search(r"The last checkpoint is of iteration \d+; resume with --auto_resume", done.stderr)
     assert "Traceback" not in done.stderr
 
 

@@ -71,7 +71,7 @@ def _mistakes() -> dict[str, tuple[list[str], str]]:
         "decay": (["train:optim_g:weight_decay=-1"], "must be 0 or more, not -1"),
         "betas": (
             ["train:optim_g={type: AdamW, betas: [0.9, 1.5]}"],
-            "Invalid beta parameter at index 1: 1.5); mend its arguments",
+            "Invalid beta parameter at index 1: 1.5); fix its arguments",
         ),
         "weight of a loss": (["train:cls_opt={type: FocalLoss, loss_weight: -1}"], "must be 0 or more, not -1"),
         "weight of the engine's loss": (["train:pixel_opt={type: L1Loss, loss_weight: -1}"], "must be 0 or more"),

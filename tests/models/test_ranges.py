@@ -17,8 +17,8 @@ from dcpt_common import Range
 from dcpt_models.analysis.study.arms import FeatureOptions, PhotographOptions, StudyOptions
 from dcpt_models.metrics.by_name import OURS
 from dcpt_models.optim.optimizers import optimizer_class
+from dcpt_models.options.argument_ranges import with_range
 from dcpt_models.options.check import declared_by
-from dcpt_models.options.foreign import with_range
 from dcpt_models.options.schema import DistOptions, FileOptions, LoggerOptions, PathOptions, TableOptions, ValOptions
 
 # Any finite number has a meaning there.

@@ -62,7 +62,7 @@ def test_a_sound_schedule_of_any_length_is_walked_in_no_time(scheduler: dict[str
             LONG,
             "`total_steps` .* must be train:total_iter",
         ),
-        ({"type": "OneCycleLR", "max_lr": 1e-3}, 10, "You must define .*; mend its arguments"),
+        ({"type": "OneCycleLR", "max_lr": 1e-3}, 10, "You must define .*; fix its arguments"),
         ({"type": "ExponentialLR", "gamma": 2.0}, LONG, "ExponentialLR fails in iteration"),
         ({"type": "ExponentialLR", "gamma": -1.0}, LONG, "gives a learning rate of -0.001 in iteration 2"),
         ({"type": "ConstantLR", "factor": 0.0, "total_iters": LONG}, LONG, "learning rate of 0 all the time"),

@@ -1,4 +1,4 @@
-"""The folder of a run: kept from others, gone on with from what is complete, and never overwritten."""
+"""The folder of a run: kept from others, resumed from what is complete, and never overwritten."""
 
 from __future__ import annotations
 
@@ -261,12 +261,12 @@ def test_changed_options_are_named_with_what_becomes_of_them(
 
 
 def test_an_optimiser_of_another_type_cannot_go_on(run: Any, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="the training state is of AdamW, the options ask for SGD; go on with"):
+    with pytest.raises(CheckpointError, match="the training state is of AdamW, the options ask for SGD; continue with"):
         launch(tmp_path / "options.yml", "--auto_resume", "--force_yml", "train:optim_g={type: SGD, lr: 0.1}")
 
 
 def test_layout_and_implementation_may_change_on_the_way(run: Any, tmp_path: Path) -> None:
-    # A fused optimiser that is given states in another layout would mix up their entries without a word.
+    # A fused optimiser that is given states in another layout would mix up their entries silently.
     whole = weights(tmp_path / "run")
     for file in (tmp_path / "run").glob("*/*3*"):
         file.unlink()

@@ -1,4 +1,4 @@
-"""Comparisons of ways of training: what is planned, in which order it runs, what is gone on with, what comes out."""
+"""Comparisons of ways of training: what is planned, in which order it runs, what is resumed, what comes out."""
 
 from __future__ import annotations
 

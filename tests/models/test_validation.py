@@ -69,7 +69,7 @@ def test_an_image_that_is_too_small_for_a_metric_is_named(photographs: Path, tmp
     options["datasets"]["val_own"] = {**section, "dataroot_gt": _small_images(tmp_path / "own", 40, 10)}
     with pytest.raises(MetricError, match=r"image 'image1' \(.*image1.png\): key 'val:metrics:ssim': .* on 10x10"):
         launch(write(options, tmp_path))
-    # The state of the iterations before is there to go on from.
+    # The state of the iterations before is there to resume from.
     assert (tmp_path / "run" / "training_states" / "3.state").exists()
 
 

@@ -86,7 +86,7 @@ def test_the_whole_way(run, tmp_path):
     assert "LOL-train (train, low_light): 3 of 485, wrong\n  count: 3 found, 485 expected\n" in out
     assert "LOL-test (test, low_light): 15 of 15, ok\n" in out
     assert "Photographs of 1 test sets were looked for in 1 training sets." in out
-    assert "error: found count; see above, and mend it or give --accept count" in err
+    assert "error: found count; see above, and fix it or give --accept count" in err
     code, out, _ = run("check", "LOL-train", "LOL-test", "--root", "data", "--accept", "count")
     assert (code, "count: 3 found" in out) == (0, True)
 

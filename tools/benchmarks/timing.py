@@ -1,4 +1,4 @@
-"""Fair timing, the machine's floor, memory, and the tables that show them."""
+"""Timing in alternating rounds, the machine's limits, peak memory, and tables of these."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ def defocus_blur(image: Image, rng: Rng, *, radius: Range = (2.0, 8.0)) -> Image
     """A flat scene out of focus: y = k * x, k a disk, the image of a point through a round aperture.
 
     Values are averaged as they are, without undoing the camera's gamma, and the blur is the same everywhere, while that
-    of a photograph with depth (DPDD) is not. The image goes on beyond its borders by reflection.
+    of a photograph with depth (DPDD) is not. The image is extended beyond its borders by reflection.
 
     Source: the circle of confusion of Potmesil and Chakravarty, "A Lens and Aperture Camera Model for Synthetic Image
     Generation", SIGGRAPH 1981; the range is our own.

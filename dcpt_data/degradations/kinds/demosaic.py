@@ -12,7 +12,7 @@ def demosaic(image: Image, rng: Rng, *, channel_order: str = "rgb") -> Image:
     """What a camera with an RGGB mosaic makes of the image, rounded to 8 bit, by OpenCV's edge-aware interpolation.
 
     Of each pixel one channel is kept: red in even rows and columns, blue in odd ones, green elsewhere. Images of odd or
-    tiny sizes go on by reflection before the mosaic is taken, and are cut back after it.
+    tiny sizes are extended by reflection before the mosaic is taken, and are cut back after it.
 
     The released DCPT code reads the colours in the wrong order, so that its inputs have red and blue exchanged (about
     16 dB where the right order has 28). ``channel_order: released`` gives that, for comparison with its figures.

@@ -7,7 +7,7 @@ from dcpt_data.degradations.registry import Image, Range, Rng, draw, register_de
 def gaussian_blur(image: Image, rng: Rng, *, sigma: Range = (1.0, 4.0)) -> Image:
     """Isotropic Gaussian blur: y = k * x, k(d) ~ exp(-d^2 / (2 sigma^2)) up to four sigma.
 
-    The image goes on beyond its borders by reflection.
+    The image is extended beyond its borders by reflection.
 
     Source: the blur of Zhang et al., "Learning a Single Convolutional Super-Resolution Network for Multiple
     Degradations" (SRMD), CVPR 2018, section 3.1, whose widths for a factor of 4 reach to 4 pixels as well.

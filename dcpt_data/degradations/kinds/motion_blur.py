@@ -12,7 +12,7 @@ def motion_blur(image: Image, rng: Rng, *, size: Range = (7.0, 31.0), angle: Ran
 
     Values are averaged as they are, without undoing the camera's gamma, as in the ``blur`` folder of GoPro (Nah et al.,
     "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring", CVPR 2017, equation (1)). The image
-    goes on beyond its borders by reflection.
+    is extended beyond its borders by reflection.
 
     Source: blur by random smooth trajectories is that of Boracchi and Foi, "Modeling the Performance of Image
     Restoration from Motion Blur", TIP 2012; the random curve is our own, see ``_curve``.

@@ -1,1 +1,1 @@
-"""What features tell of degradations: nearest neighbours, linear probes, t-SNE."""
+"""How well features separate degradations: nearest neighbours, linear probes, t-SNE."""

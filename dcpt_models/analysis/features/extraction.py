@@ -1,4 +1,4 @@
-"""The features of images in a network, as arrays for classifiers of other kinds."""
+"""Features of images as arrays, for the probes and t-SNE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What features tell of degradations (DCPT, Section 3.1 and A.3): of trained networks, of random ones, and of none."""
+"""The study of features (DCPT, Section 3.1 and A.3): trained networks, random ones, and raw pixels."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def study(
         subject: What is studied.
         images: N x 3 x H x W.
         labels: The degradation of each.
-        settings: How.
+        settings: Level, grid, splits and neighbours.
         device: Where the networks run.
         progress: Called with how many images of how many a network has done.
     """
@@ -178,7 +178,7 @@ def study(
 
 
 def study_pixels(images: torch.Tensor, labels: Sequence[str], settings: Settings) -> Finding:
-    """The same of the images themselves, without any network: what every other finding must be held against."""
+    """The same study on raw pixels, without a network: the baseline of all others."""
     between = distances(images.numpy())
     knn = knn_accuracies(between, labels, settings.states, settings.neighbours)
     linear = linear_probe_accuracies(images.numpy(), labels, settings.states)

@@ -1,4 +1,4 @@
-"""How well simple classifiers tell degradations from features: the nearest neighbours, and a linear one.
+"""Accuracy of simple classifiers on features: nearest neighbours, and a linear classifier.
 
 By scikit-learn, an optional package.
 """

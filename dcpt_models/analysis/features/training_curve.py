@@ -1,4 +1,4 @@
-"""How the features of a run change as it trains, and what that is worth afterwards (DCPT, A.3)."""
+"""Accuracy of the features over the iterations of a run, beside the PSNR after fine-tuning (DCPT, A.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as points in the plane, near to each other where their features are: t-SNE (DCPT, Figure 1)."""
+"""t-SNE of features, and figures of it (DCPT, Figure 1)."""
 
 from __future__ import annotations
 

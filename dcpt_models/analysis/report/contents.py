@@ -1,4 +1,4 @@
-"""What a report says of a run, from the files in its folder and from its newest checkpoint."""
+"""The contents of a report, from the files of a run and its newest checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTML of a report: one file that needs nothing else, and that a browser lets load nothing else."""
+"""The HTML page of a report: one file that loads nothing from elsewhere."""
 
 from __future__ import annotations
 

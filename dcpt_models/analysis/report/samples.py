@@ -1,4 +1,4 @@
-"""What a run's newest checkpoint makes of its validation images: what the classifier says, and pictures."""
+"""Restored validation images and the confusion matrix of a run's newest checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arms of a comparison, as a study file declares them, and the training runs that they need."""
+"""Study files: the arms of a comparison, and the training runs that they need."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class ArmOptions:
 
 @dataclass(kw_only=True)
 class PhotographOptions:
-    """Clean photographs, parted once; runs find them below `photographs/` in the study's folder.
+    """Clean photographs, split once; runs find them below `photographs/` in the study's folder.
 
     Attributes:
-        folder: Those that are parted into `photographs/train` and `photographs/val`.
+        folder: Those that are split into `photographs/train` and `photographs/val`.
         validation_share: Share that is held out for validation.
         seed: Of the choice.
         test: Those of `photographs/test`; by default the ones that scikit-image installs.
@@ -104,7 +104,7 @@ class StudyOptions:
         about: What the study asks, in a few sentences; the page begins with it.
         seeds: `manual_seed` of the runs; every arm is trained with each.
         set: What replaces options of all runs, before what a run itself says.
-        photographs: Photographs that are parted for the study; none if option files name folders that are there.
+        photographs: Photographs that are split for the study; none if option files name folders that are there.
         features: How features are studied; none for not at all.
         threads: Of each command on the CPU, whatever runs beside it; none for PyTorch's own choice. On a CPU the last
             digits of results depend on it.

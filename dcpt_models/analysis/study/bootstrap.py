@@ -1,4 +1,4 @@
-"""How sure a mean over seeds and images is: percentile intervals of the bootstrap (Efron and Tibshirani, 1993).
+"""Confidence intervals of means over seeds and images: percentile bootstrap (Efron and Tibshirani, 1993).
 
 What is resampled are seeds and images at once, each as a whole ("pigeonhole bootstrap", Owen, Annals of Applied
 Statistics 2007), since every image is restored by the networks of every seed: neither is new in each cell.

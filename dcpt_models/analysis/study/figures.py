@@ -1,4 +1,4 @@
-"""The figures of a study: differences with their intervals, curves, and what features tell; drawn by matplotlib."""
+"""The figures of a study: differences with intervals, validation curves, and accuracy of features; by matplotlib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands of this project that depend on each other: run side by side, each once, stopped cleanly, gone on with."""
+"""Runs the commands of a study in parallel, in the order of their dependencies; stops them cleanly and resumes them."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def run_jobs(
                         done += 1
                         report(f"{job.name} is done after {seconds:.0f} s; {done} of {total}")
                 if stop.made:
-                    report("stopping what runs; the same command goes on from there")
+                    report("stopping what runs; the same command resumes from there")
                     raise KeyboardInterrupt
                 if running:
                     time.sleep(PAUSE)
@@ -218,7 +218,7 @@ def _finish(job: Job, folder: Path, code: int) -> None:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
         end = "\n  ".join(lines[-SHOWN:])
         raise RunError(
-            f"{job.name} ended with exit code {code}. Mend the cause and give the same command again: it goes on. "
+            f"{job.name} ended with exit code {code}. Fix the cause and give the same command again to resume it. "
             f"The end of {log}:\n  {end}"
         )
 

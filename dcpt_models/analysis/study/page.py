@@ -1,4 +1,4 @@
-"""The page of a study: what was asked, what came out, how sure it is, and what it cost; in Markdown, with figures."""
+"""The page of a study in Markdown: arms, results with intervals, cost, and figures."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def write_page(study: StudyOptions, results: StudyResults, folder: Path, command
     Args:
         study: The study.
         results: What came out of it.
-        folder: Where to.
-        command: What made it.
+        folder: The folder that the page is written to.
+        command: The command line, which the page names.
 
     Returns:
         The page, and the content of results.json.

@@ -1,4 +1,4 @@
-"""What came out of a study: read from what its commands have written, and compared arm by arm."""
+"""The results of a study: read from the files of its commands, and compared between arms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranges of arguments that PyTorch and the engine declare without one; the check of option files adds them."""
+"""Ranges of the arguments of PyTorch's and BasicSR's classes, which declare none; used by the check of option files."""
 
 from __future__ import annotations
 

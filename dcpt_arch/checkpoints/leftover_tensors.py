@@ -1,4 +1,4 @@
-"""Tensors that tools leave in a state dict and no network has: counts of operations, numbers of updates."""
+"""Tensors that profilers and weight averaging leave in a state dict, and that no network has; removed on loading."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ OF_MODULES = ("total_ops", "total_params")
 OF_AVERAGES = ("n_averaged", "steps", "step", "initted", "num_updates", "step_counter")
 
 
-def without_strays(state: Mapping[str, torch.Tensor], file: str = "") -> dict[str, torch.Tensor]:
+def without_leftovers(state: Mapping[str, torch.Tensor], file: str = "") -> dict[str, torch.Tensor]:
     """A state dict without what tools have left in it; a log line says what that was.
 
     Args:
         state: The state dict, its wrappers' prefixes included.
         file: Where it is from, for the log.
     """
-    strays = [name for name, value in state.items() if value.numel() == 1 and _is_stray(name)]
-    return _without(state, strays, file)
+    leftovers = [name for name, value in state.items() if value.numel() == 1 and _is_leftover(name)]
+    return _without(state, leftovers, file)
 
 
 def without_counters(
@@ -46,13 +46,13 @@ def is_counter(value: torch.Tensor) -> bool:
     return value.dim() == 0 and not value.is_floating_point() and not value.is_complex()
 
 
-def _is_stray(name: str) -> bool:
+def _is_leftover(name: str) -> bool:
     return name.rpartition(".")[2] in OF_MODULES or name in OF_AVERAGES
 
 
-def _without(state: Mapping[str, torch.Tensor], strays: list[str], file: str) -> dict[str, torch.Tensor]:
-    if strays:
-        shown = ", ".join(strays[:3]) + (", ..." if len(strays) > 3 else "")
+def _without(state: Mapping[str, torch.Tensor], leftovers: list[str], file: str) -> dict[str, torch.Tensor]:
+    if leftovers:
+        shown = ", ".join(leftovers[:3]) + (", ..." if len(leftovers) > 3 else "")
         where = f"{file}: " if file else ""
-        logging.getLogger("basicsr").info(f"{where}left out {len(strays)} numbers that are no weights: {shown}")
-    return {name: value for name, value in state.items() if name not in set(strays)}
+        logging.getLogger("basicsr").info(f"{where}left out {len(leftovers)} numbers that are no weights: {shown}")
+    return {name: value for name, value in state.items() if name not in set(leftovers)}
