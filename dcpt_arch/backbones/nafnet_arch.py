@@ -139,8 +139,13 @@ class NAFNet(RestorationBackbone):
             self.decoders.append(stage(blocks, channels, stride))
             self.feature_info.insert(0, FeatureInfo(channels=channels, stride=stride))
 
-    def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], None]:
+    def begin(self, x: torch.Tensor) -> torch.Tensor:
+        """The input of the first stage."""
         x = self.intro(F.pixel_unshuffle(x, self.fold) if self.fold > 1 else x)
+        return x
+
+    def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], None]:
+        x = self.begin(x)
         skips: list[torch.Tensor] = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             x = encoder(x)
@@ -164,7 +169,7 @@ class NAFNet(RestorationBackbone):
 
 
 def _recognises(state: Mapping[str, torch.Tensor]) -> bool:
-    return "intro.weight" in state and any(".sca.1." in name for name in state)
+    return "intro.weight" in state and any(".sca.1." in name for name in state) and not count(state, "steer_encoders.")
 
 
 def _layout(state: StateDict) -> StateDict:
@@ -172,7 +177,8 @@ def _layout(state: StateDict) -> StateDict:
     return {re.sub(r"^decoder(\d+)\.", r"decoders.\1.", name): value for name, value in state.items()}
 
 
-def _arguments(state: StateDict) -> dict[str, Any]:
+def nafnet_arguments(state: StateDict) -> dict[str, Any]:
+    """The arguments of a NAFNet, from the names and shapes of its weights."""
     stages, settings = count(state, "downs."), settings_of(state)
     folded = settings.get("fold", 1) ** 2
     return {
@@ -191,6 +197,6 @@ register_family(
         network=NAFNet,
         recognises=_recognises,
         convert=_layout,
-        arguments=_arguments,
+        arguments=nafnet_arguments,
     )
 )
