@@ -22,8 +22,8 @@ class GuidedNAFNet(NAFNet):
 
     In a plain blind network, what is not recognised early in training is returned unchanged for long: between ten
     degradations and clean photographs, doing nothing is right on average. Here recognition has a loss of its own
-    (`SelfGuidedModel`), and restoration knows from the first iteration what it is to remove. The guide's answer has no
-    gradient: only its own loss trains it.
+    (`SelfGuidedModel`), and restoration knows from the first iteration what it is to remove. There only the guide's own
+    loss trains it; other methods train it as the rest of the encoder.
 
     The sizes are those of NAFNet; see there. An image without degradation goes through an unsteered NAFNet.
 
@@ -64,31 +64,26 @@ class GuidedNAFNet(NAFNet):
         features: Literal["none", "only", "also", "guide"] = "none",
         degradations: torch.Tensor | None = None,
     ) -> Any:
-        """As `RestorationBackbone.forward`, and two more for training.
+        """As `RestorationBackbone.forward`, and two more ways for training.
 
         Args:
             x: N x C x H x W in [0, 1], any H, W >= 1.
             features: As there; or "guide" for the guide's logits alone, N x classes.
             degradations: What to steer by instead of the guide's answer, N x classes in [0, 1]; rows of NaN are
-                answered by the guide. With it, the guide's logits are returned behind the image.
+                answered by the guide. The result is then the image and the guide's logits, whatever `features` says.
         """
+        if degradations is None and features != "guide":
+            return super().forward(x, features)
         padded = pad_to_multiple(x, self.size_multiple)
         logits = self.guide(padded)
-        if features == "guide":
+        if degradations is None:
             return logits
-        told = logits.detach().sigmoid()
-        if degradations is not None:
-            told = torch.where(degradations.isnan(), told, degradations.to(told.dtype))
-        levels = self._encode(padded, told)
-        if features == "only":
-            return levels
-        image = self.decode(padded, levels, None)[..., : x.shape[-2], : x.shape[-1]]
-        if degradations is not None:
-            return image, logits
-        return (image, levels) if features == "also" else image
+        told = torch.where(degradations.isnan(), logits.detach().sigmoid(), degradations.to(logits.dtype))
+        image = self.decode(padded, self._encode(padded, told), None)
+        return image[..., : x.shape[-2], : x.shape[-1]], logits
 
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], None]:
-        return self._encode(x, self.guide(x).detach().sigmoid()), None
+        return self._encode(x, self.guide(x).sigmoid()), None
 
     def _encode(self, x: torch.Tensor, told: torch.Tensor) -> list[torch.Tensor]:
         x = self.begin(x)

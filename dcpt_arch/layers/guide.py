@@ -40,13 +40,12 @@ class Guide(nn.Module):
             layers.append(_Residual(after))
             before = after
         self.body = nn.Sequential(*layers, nn.Conv2d(before, before, 4, stride=2, padding=1), nn.GELU())
-        last = nn.Linear(before, classes)
-        self.head = nn.Sequential(nn.Linear(2 * before, before), nn.GELU(), last)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
+        self.head = nn.Sequential(nn.Linear(2 * before, before), nn.GELU(), nn.Linear(before, classes))
+        for layer in self.body.modules():
+            if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
-        nn.init.zeros_(last.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Classify images.

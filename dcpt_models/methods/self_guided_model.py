@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from basicsr.utils.registry import MODEL_REGISTRY
 
-from dcpt_common import CLEAN
+from dcpt_common import CLEAN, Range
 from dcpt_models.methods.base_model import Losses
 from dcpt_models.methods.classifying_model import build_cls_loss
 from dcpt_models.methods.labels import multi_hot
@@ -30,7 +30,7 @@ class SelfGuidedTrainOptions(RestorationTrainOptions):
 
     cls_opt: dict[str, Any] = field(default_factory=lambda: {"type": "BinaryFocalLoss"})
     restore: bool = True
-    told: float = 0.5
+    told: Annotated[float, Range(least=0, most=1)] = 0.5
 
 
 @MODEL_REGISTRY.register()
@@ -50,11 +50,12 @@ class SelfGuidedModel(RestorationModel):
         section = options.get("network_g") or {}
         if not options.get("degradations"):
             return [*found, Problem(("degradations",), f"is needed by {cls.__name__}")]
+        name, needed = cls.__name__, f"the number of degradations without {CLEAN}"
         told = [name for name in options["degradations"] if name != CLEAN]
         if section.get("type") != "GuidedNAFNet":
-            found.append(Problem(("network_g", "type"), f"must be GuidedNAFNet for {cls.__name__}"))
+            found.append(Problem(("network_g", "type"), f"must be GuidedNAFNet for {name}"))
         elif section.get("guide_classes", 10) != len(told):
-            found.append(Problem(("network_g", "guide_classes"), f"must be {len(told)}: the degradations without {CLEAN}"))
+            found.append(Problem(("network_g", "guide_classes"), f"must be {len(told)}, {needed}"))
         return found
 
     def _init_training(self) -> None:

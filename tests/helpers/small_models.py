@@ -47,9 +47,11 @@ def changed(before: dict[str, torch.Tensor], model: DegradationModel) -> set[str
 
 
 def part_of(name: str) -> str:
-    """Which part a parameter of `snapshot` belongs to: "encoder" or "head" of net_g, or "classifier"."""
+    """Which part a parameter of `snapshot` belongs to: "guide", "encoder" or "head" of net_g, or "classifier"."""
     if name.startswith("dc."):
         return "classifier"
+    if name.startswith("g.guide."):
+        return "guide"
     return "head" if name.startswith("g.ending.") else "encoder"
 
 

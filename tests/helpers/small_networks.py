@@ -12,6 +12,14 @@ from dcpt_arch import RestorationBackbone
 # Arguments for networks of a fraction of a second; a new backbone needs a row here (and nothing else in this file).
 SMALL = {
     "NAFNet": {"width": 6, "enc_blk_nums": (1, 2), "middle_blk_num": 1, "dec_blk_nums": (1, 1)},
+    "GuidedNAFNet": {
+        "width": 6,
+        "enc_blk_nums": (1, 2),
+        "middle_blk_num": 1,
+        "dec_blk_nums": (1, 1),
+        "guide_classes": 3,
+        "guide_width": 4,
+    },
     "PromptIR": {
         "dim": 8,
         "num_blocks": (1, 1, 1, 1),

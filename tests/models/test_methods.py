@@ -26,7 +26,7 @@ from dcpt_models.methods.dc_guided_model import merge
 from dcpt_models.methods.masked_dcpt_model import random_patches
 from dcpt_models.metrics.average_precision import average_precision
 
-ENCODER, HEAD, CLASSIFIER = "encoder", "head", "classifier"
+ENCODER, HEAD, CLASSIFIER, GUIDE = "encoder", "head", "classifier", "guide"
 Passes = list[tuple[str, str]]  # of net_g while training: image, and what is asked of its features
 
 
@@ -75,6 +75,8 @@ def _dcpt(method: str, names: list[str]) -> list[Case]:
 COMPOSITES = ["haze", "rain+haze", "low_light+haze+rain", "noise", "motion_blur+noise"]
 CASES = [
     Case("RestorationModel", [{ENCODER, HEAD}], [("lq", "none")]),
+    Case("SelfGuidedModel", [{ENCODER, HEAD, GUIDE}], [("lq", "none")], {}, COMPOSITES),
+    Case("SelfGuidedModel", [{GUIDE}], [("lq", "guide")], {"restore": False}, COMPOSITES),
     *_dcpt("DCPTModel", list(NAMES)),
     *_dcpt("MultiLabelDCPTModel", COMPOSITES),
     Case("DCTrainModel", [{ENCODER, HEAD, CLASSIFIER}], [("lq", "also")]),
@@ -104,9 +106,12 @@ def options_of(photographs: Path, tmp_path: Path, classifier_file: Path) -> Call
         options["model_type"] = method
         if method == "DCGuidedModel":
             options["path"]["pretrain_network_dc"] = str(classifier_file)
-        known = {option.name for option in fields(MODEL_REGISTRY.get(method).TrainOptions)}
-        if "cls_opt" not in known:
+        kind = MODEL_REGISTRY.get(method)
+        known = {option.name for option in fields(kind.TrainOptions)}
+        if "dc" not in kind.labels:
             del options["network_dc"]
+        if method == "SelfGuidedModel":
+            options["network_g"].update(type="GuidedNAFNet", guide_classes=len(NAMES), guide_width=4)
         if "optim_dc" not in known:
             del options["train"]["optim_dc"]
         for key in ("optim_g", "optim_dc"):
@@ -168,8 +173,8 @@ def test_an_iteration_computes_nothing_that_no_loss_needs(case: Case, options_of
         model.networks["dc"].register_forward_hook(lambda *_: judged.append(1))
     model.optimize_parameters(1)
     assert passes == case.passes
-    assert len(heads) == sum(features != "only" for _, features in passes)
-    assert len(judged) == sum(features != "none" for _, features in passes)
+    assert len(heads) == sum(features in ("none", "also") for _, features in passes)
+    assert len(judged) == sum(features in ("only", "also") for _, features in passes)
     for label, network in model.networks.items():
         if label not in model.trained:
             assert not any(p.requires_grad or p.grad is not None for p in network.parameters())
@@ -224,7 +229,7 @@ def test_l_cls_is_the_focal_loss_of_the_features_of_the_degraded_image(options_o
 
 @pytest.mark.parametrize("method", sorted({case.method for case in CASES} - {"RestorationModel"}))
 def test_lambda_is_the_loss_weight_of_the_classification_loss(method: str, options_of: Any, tmp_path: Path) -> None:
-    kind = "BinaryFocalLoss" if method == "MultiLabelDCPTModel" else "FocalLoss"
+    kind = "BinaryFocalLoss" if method in ("MultiLabelDCPTModel", "SelfGuidedModel") else "FocalLoss"
     train = {"mask_patch": 8} if method == "MaskedDCPTModel" else {}
     losses = []
     for weight in (1.0, 3.0):
