@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 from commands import Commands
 
 
@@ -29,3 +31,17 @@ def test_photographs_are_restored_by_both_forms(commands: Commands, tmp_path: Pa
     assert [row["what"] for row in table["rows"]] == ["ours, fp32", "ours, bf16", "published form"]
     assert all(row["ms"] > 0 for row in table["rows"])
     assert "differ by 0 of 255" in table["notes"][0] or "differ by 1 of 255" in table["notes"][0]
+
+
+def test_classical_methods_are_tuned_on_other_photographs(commands: Commands, tmp_path: Path) -> None:
+    for folder, seed in (("here", 0), ("there", 1)):
+        (tmp_path / folder).mkdir()
+        pixels = np.random.default_rng(seed).integers(60, 200, (6, 6, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / folder / "a.png"), cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_CUBIC))
+    which = ("--folder", "here", "--tune", "there", "--degradations", "noise", "inpainting", "low_light")
+    done = commands.run("tools/benchmark.py", "peers", *which, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = {row["method"]: row for row in json.loads(done.stdout)["tables"][0]["rows"]}
+    for method in ("non-local means (OpenCV)", "Telea (OpenCV)", "gamma"):
+        assert rows[method]["PSNR"] > rows[method]["input"] + 1, rows[method]
+    assert rows["Telea (OpenCV)"]["knows"] and not rows["gamma"]["knows"]

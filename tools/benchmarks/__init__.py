@@ -15,7 +15,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-SHARED = ("timing", "textbook")  # no sub-commands
+SHARED = ("classical", "timing", "textbook")  # no sub-commands
 
 
 def commands() -> dict[str, ModuleType]:
