@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from basicsr.utils.registry import MODEL_REGISTRY
@@ -23,13 +23,13 @@ class SelfGuidedTrainOptions(RestorationTrainOptions):
 
     Attributes:
         cls_opt: The loss of the guide, between logits and N x classes of 0 and 1.
-        restore: Whether the network learns to restore; false trains the guide alone, a pre-training by degradation
-            classification.
+        learns: What is trained. `[guide]` alone is a pre-training by degradation classification; `[restoration]` alone
+            leaves the guide as it is.
         told: The share of each batch that is steered by its true degradations; the rest by what the guide says.
     """
 
     cls_opt: dict[str, Any] = field(default_factory=lambda: {"type": "BinaryFocalLoss"})
-    restore: bool = True
+    learns: list[Literal["guide", "restoration"]] = field(default_factory=lambda: ["guide", "restoration"])
     told: Annotated[float, Range(least=0, most=1)] = 0.5
 
 
@@ -48,6 +48,8 @@ class SelfGuidedModel(RestorationModel):
     def problems(cls, options: dict[str, Any], is_train: bool) -> list[Problem]:
         found = super().problems(options, is_train)
         section = options.get("network_g") or {}
+        if not (options.get("train") or {}).get("learns", ["guide"]):
+            found.append(Problem(("train", "learns"), "is empty; give guide, restoration or both"))
         if not options.get("degradations"):
             return [*found, Problem(("degradations",), f"is needed by {cls.__name__}")]
         name, needed = cls.__name__, f"the number of degradations without {CLEAN}"
@@ -63,7 +65,7 @@ class SelfGuidedModel(RestorationModel):
         super()._init_training()
 
     def partial_updates(self) -> bool:
-        return not self.train.restore
+        return len(self.train.learns) < 2
 
     def present(self) -> torch.Tensor:
         """The batch's degradations, N x classes of 0 and 1; a row of 0 is a clean image."""
@@ -71,9 +73,9 @@ class SelfGuidedModel(RestorationModel):
         return self._on_device(multi_hot(self.names, [*classes, CLEAN]))[:, : len(classes)]
 
     def loss_steps(self) -> Iterator[Losses]:
-        present = self.present()
+        present, learns = self.present(), self.train.learns
         losses = {}
-        if self.train.restore:
+        if "restoration" in learns:
             steered = present.clone()
             steered[round(len(steered) * self.train.told) :] = torch.nan
             restored, logits = self.net_g(self.lq, degradations=steered)
@@ -81,4 +83,6 @@ class SelfGuidedModel(RestorationModel):
         else:
             logits = self.net_g(self.lq, features="guide")
         self.observed.add({"acc": ((logits > 0) == present.bool()).all(1).float().mean()})
-        yield {**losses, "l_cls": self.cri_cls(logits, present)}
+        if "guide" in learns:
+            losses["l_cls"] = self.cri_cls(logits, present)
+        yield losses

@@ -76,7 +76,8 @@ COMPOSITES = ["haze", "rain+haze", "low_light+haze+rain", "noise", "motion_blur+
 CASES = [
     Case("RestorationModel", [{ENCODER, HEAD}], [("lq", "none")]),
     Case("SelfGuidedModel", [{ENCODER, HEAD, GUIDE}], [("lq", "none")], {}, COMPOSITES),
-    Case("SelfGuidedModel", [{GUIDE}], [("lq", "guide")], {"restore": False}, COMPOSITES),
+    Case("SelfGuidedModel", [{GUIDE}], [("lq", "guide")], {"learns": ["guide"]}, COMPOSITES),
+    Case("SelfGuidedModel", [{ENCODER, HEAD}], [("lq", "none")], {"learns": ["restoration"]}, COMPOSITES),
     *_dcpt("DCPTModel", list(NAMES)),
     *_dcpt("MultiLabelDCPTModel", COMPOSITES),
     Case("DCTrainModel", [{ENCODER, HEAD, CLASSIFIER}], [("lq", "also")]),
