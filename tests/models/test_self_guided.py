@@ -88,7 +88,10 @@ def test_a_share_of_the_batch_is_told_its_degradations(photographs, tmp_path, sh
     [
         ({"network_g": {"type": "NAFNet", "width": 4}}, "network_g:type.*must be GuidedNAFNet"),
         ({"degradations": ["haze", "clean"]}, "network_g:guide_classes.*must be 1"),
-        ({"train": {"learns": [], "optim_g": {"type": "AdamW", "lr": 1e-3}}}, "train:learns.*is empty"),
+        (
+            {"train": {"learns": [], "total_iter": 3, "optim_g": {"type": "AdamW", "lr": 1e-3}}},
+            "train:learns.*is empty",
+        ),
         ({"degradations": []}, "degradations.*is needed by SelfGuidedModel"),
     ],
 )
