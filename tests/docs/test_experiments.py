@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 import torch
 from basicsr.archs import build_network
+from lmdb_data import make
 from small_runs import completed, launch
 
 import dcpt_arch  # noqa: F401 - registers networks
 import dcpt_models  # noqa: F401 - registers models
 from dcpt_data import build_val_loaders, check_folders
+from dcpt_data.datasets.options import SetOptions
 from dcpt_data.preparation.stand_ins import plan, synthesise
 from dcpt_models.evaluation.published import read_published
 from dcpt_models.evaluation.testing import evaluate
@@ -36,7 +38,7 @@ OPTIONS = ROOT / "options"
 ROOMS = ("", "3d", "5d", "10d", "cdd11", "gopro", "zero_shot", "transfer/**", "ablations/**", "masked")
 FILES = {file.stem: file for room in ROOMS for file in sorted(OPTIONS.glob(f"{room}/*.yml" if room else "*.yml"))}
 FILES |= {f"mini_{name}": OPTIONS / f"mini/{name}.yml" for name in ("dcpt", "dc_train", "masked_dcpt", "restore")}
-FILES |= {f"package_{name}": OPTIONS / f"package/{name}.yml" for name in ("dcpt", "finetune", "polish", "classifier")}
+FILES |= {f"package_{name}": OPTIONS / f"package/{name}.yml" for name in ("guide", "restore", "classifier")}
 COMMON = OPTIONS / "_base_"
 BASES = {file.relative_to(COMMON).with_suffix("").as_posix(): file for file in sorted(COMMON.rglob("*.yml"))}
 # The settings of dcpt_data/sources/sources.yml that the files read.
@@ -48,6 +50,7 @@ SMALL = {
     "DCPTSwinIR": {"embed_dim": 8, "depths": [2, 2, 2], "num_heads": [2, 2, 2]},
     **{f"{kind}DegradationClassifier": {"width": 8} for kind in ("", "ViT", "Vim")},
 }
+SMALL["GuidedNAFNet"] = {**SMALL["NAFNet"], "guide_width": 4}
 SMALL["PromptIR"] = {**SMALL["Restormer"], "prompt_dims": [4, 4, 4], "prompt_sizes": [4, 4, 4]}
 
 
@@ -339,6 +342,7 @@ class Experiments:
         force |= {f"datasets:{key}:limit": 1 for key in values(name)["datasets"] if key != "train"}
         if trains(name):
             force |= {"train:total_iter": 2, "logger:use_tb_logger": False}
+            force |= {"train:compile": False} if at(name, "train:compile") else {}  # it takes minutes
             reading = {"gt_size": 32, "batch_size_per_gpu": 1, "num_worker_per_gpu": 0}
             force |= {f"datasets:train:{key}": value for key, value in reading.items()}
         return force
@@ -355,6 +359,9 @@ def experiments(crop_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     for name in ("train", "val", "test", "test_tiles"):
         (home / "photographs").mkdir(exist_ok=True)
         (home / "photographs" / name).symlink_to(crop_folder)
+    (home / "datasets" / "photographs").mkdir()
+    (home / "datasets" / "photographs" / "val").symlink_to(crop_folder)
+    make(SetOptions(degradation="clean", dataroot_gt=str(crop_folder)), home / "datasets/photographs/train.lmdb")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         yield Experiments(home)
