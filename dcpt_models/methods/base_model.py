@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from dcpt_arch.checkpoints.initialise import Scope, initialise
 from dcpt_models.errors import OptionError
-from dcpt_models.methods.criteria import build_pixel_loss
+from dcpt_models.losses.criteria import build_pixel_loss
 from dcpt_models.methods.dry_pass import SIDE, check_restores
 from dcpt_models.methods.labels import class_indices, multi_hot
 from dcpt_models.methods.saving import resume, write_networks, write_state

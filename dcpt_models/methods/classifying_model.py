@@ -10,8 +10,8 @@ from torch import nn
 
 from dcpt_arch.checkpoints.loading import read_checkpoint
 from dcpt_models.errors import OptionError
+from dcpt_models.losses.criteria import build_cls_loss
 from dcpt_models.methods.base_model import DegradationModel, Losses
-from dcpt_models.methods.criteria import build_cls_loss
 from dcpt_models.methods.train_options import TrainOptions
 from dcpt_models.options.check import Problem
 
