@@ -1,7 +1,7 @@
 """What every package uses; each module has one idea. `progress` and `markdown` are imported by their own names."""
 
 from dcpt_common.extensions import import_extension, import_modules
-from dcpt_common.files import PARTIAL, sha256, write_atomically
+from dcpt_common.files import PARTIAL, partial_path, sha256, write_atomically
 from dcpt_common.json_text import to_json
 from dcpt_common.labels import CLEAN, JOIN
 from dcpt_common.names import closest, nearest
@@ -22,6 +22,7 @@ __all__ = [
     "import_extension",
     "import_modules",
     "nearest",
+    "partial_path",
     "sha256",
     "to_json",
     "wait_briefly",

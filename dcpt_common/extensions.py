@@ -38,6 +38,6 @@ def import_extension(name: str) -> ModuleType:
 
 
 def import_modules(package: ModuleType) -> list[ModuleType]:
-    """Import every module of a package's folder, so that what they register is registered by their being there."""
+    """Import every module of a package's folder, so that what they register is known."""
     names = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
     return [importlib.import_module(f"{package.__name__}.{name}") for name in names]

@@ -12,6 +12,11 @@ PARTIAL = ".partial"
 """Ends the name of a file or folder that is not complete."""
 
 
+def partial_path(path: Path) -> Path:
+    """The name beside `path` of a file or folder that is made in several calls, until it is complete."""
+    return path.with_name(f".{path.name}{PARTIAL}")
+
+
 def sha256(file: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()

@@ -10,7 +10,7 @@ NAMES = {
     "dcpt_arch.checkpoints": "CheckpointError compare detect_family find_weights load_network read_checkpoint "
     "to_our_layout to_published_layout",
     "dcpt_common": "CLEAN JOIN PARTIAL Count Natural NotNegative Positive Range Seed closest import_extension "
-    "import_modules nearest sha256 to_json wait_briefly write_atomically",
+    "import_modules nearest partial_path sha256 to_json wait_briefly write_atomically",
     "dcpt_data": "DataError DegradationDataset DegradationMixtureDataset build_train_loader build_val_loaders "
     "check_folders",
     "dcpt_data.degradations": "CLEAN DEGRADATIONS check_parameters degradation_names degrade degrade_batch "

@@ -1,4 +1,4 @@
-"""Restoration backbones: one file each, registered by being in this folder. They import `layers` alone."""
+"""Restoration backbones: one file each, registered when this folder is scanned. They import `layers` alone."""
 
 import sys
 

@@ -16,7 +16,7 @@ SIDE = 16  # of a thumbnail, in pixels
 # 0.993 at least after JPEG of quality 50, halving, or noise of sigma 25; 0.985 for 413 of 414 after JPEG quality 10.
 SAME = 0.985
 _LEAST_CONTRAST = 0.01  # standard deviation of a thumbnail in [0, 1]; below it there is nothing to compare
-_ROWS = 512  # of a block of comparisons
+ROWS = 512  # of a block of comparisons
 
 
 class Fingerprint(NamedTuple):
@@ -62,8 +62,8 @@ def copies(known: list[Fingerprint], looked_up: list[Fingerprint]) -> Iterator[t
         return
     by_digest = {print_.digest: index for index, print_ in reversed(list(enumerate(known)))}
     thumbnails = np.stack([print_.thumbnail for print_ in known])
-    for begin in range(0, len(looked_up), _ROWS):
-        block = looked_up[begin : begin + _ROWS]
+    for begin in range(0, len(looked_up), ROWS):
+        block = looked_up[begin : begin + ROWS]
         likeness = np.stack([print_.thumbnail for print_ in block]) @ thumbnails.T
         for offset, (print_, best) in enumerate(zip(block, likeness.argmax(axis=1), strict=True)):
             if print_.digest in by_digest:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dcpt_common import partial_path
 from dcpt_data.errors import DataError
 from dcpt_data.images.pixels import PNG_LEVEL, encode_image
 from dcpt_data.preparation.lmdb_plans import Part, Plan
-from dcpt_data.stores.lmdb_environment import partial_folder
 from dcpt_data.stores.lmdb_format import ROW, SIDES, Entries, Form, Index, Side, key_of
 from dcpt_data.stores.lmdb_store import ENGINE_INDEX
 from dcpt_data.stores.lmdb_writer import DONE_ROW, MAP_SIZE, LmdbWriter, open_writer
@@ -116,7 +116,7 @@ def create_lmdb(
     out = plan.out
     if out.exists():
         raise DataError(f"{out} exists; remove it first to make it again, or check it with --verify")
-    with open_writer(partial_folder(out), plan.digest(), map_size) as writer:
+    with open_writer(partial_path(out), plan.digest(), map_size) as writer:
         if not writer.complete:
             _fill(writer, plan, workers, report, commit_bytes)
             index = _index(plan, writer.done())
@@ -159,7 +159,7 @@ def _fill(writer: LmdbWriter, plan: Plan, workers: int | None, report: Report, c
     if problems:
         shown = "\n  ".join(problems[:20] + (["..."] if len(problems) > 20 else []))
         raise DataError(
-            f"{len(problems)} of {plan.count} images cannot be stored:\n  {shown}\nMend or replace them and run the "
+            f"{len(problems)} of {plan.count} images cannot be stored:\n  {shown}\nFix or replace them and run the "
             f"same command again; the others are kept in {writer.partial}"
         )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dcpt_common import write_atomically
+from dcpt_common import partial_path, write_atomically
 from dcpt_data.errors import DataError
 from dcpt_data.images.pixels import list_names, read_image, write_image
 from dcpt_data.preparation.archives import Recognised
@@ -111,7 +111,7 @@ class _Plan:
     def __init__(self, found: list[Recognised], final: Path, mode: Mode, crops: Crops | None) -> None:
         self.found, self.final, self.mode = found, final, mode
         self.crops = (crops or found[0].source.crops) if found[0].source.crops else None
-        self.partial = final.with_name(f".{final.name}.partial")
+        self.partial = partial_path(final)
         self.files: dict[str, Path] = {}
         for one in found:
             for folder, files in ((one.source.gt, one.gt), (one.source.lq, one.lq)):

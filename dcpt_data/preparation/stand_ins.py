@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dcpt_common import nearest
+from dcpt_common import nearest, partial_path
 from dcpt_data.datasets.loading import image_sets_of
 from dcpt_data.datasets.locating import Images
 from dcpt_data.degradations import degrade
@@ -114,7 +114,7 @@ def synthesise(plans: list[Plan], out: Path, seed: int, report: Callable[[int, i
     total, done = sum(len(p.photographs) for p in todo), 0
     for p in todo:
         final = out / p.folder
-        partial_folder = final.with_name(f".{final.name}.partial")
+        partial_folder = partial_path(final)
         shutil.rmtree(partial_folder, ignore_errors=True)
         named = list(zip(p.photographs, _distinct_names(p.photographs), strict=True))
         with each(_make_pairs, (p.sources, partial_folder, seed), named) as finished:

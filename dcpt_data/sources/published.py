@@ -170,7 +170,7 @@ def get_source(name: str) -> Source:
     """
     sources = known_sources()
     if name in known_groups():
-        raise DataError(f"'{name}' is several data sets, to be named one by one: {', '.join(known_groups()[name])}")
+        raise DataError(f"'{name}' is a group of data sets; name them one by one: {', '.join(known_groups()[name])}")
     if name not in sources:
         raise DataError(f"no data set named '{name}' in sources.yml{nearest(name, sources, limit=len(sources))}")
     return sources[name]

@@ -11,16 +11,12 @@ from pathlib import Path
 
 import lmdb
 
+from dcpt_common import partial_path
 from dcpt_data.errors import DataError
 
 # A file must not be opened twice in a process. Threads read through one environment, in transactions of their own.
 _opened: dict[LmdbFile, lmdb.Environment] = {}
 _opening = threading.Lock()
-
-
-def partial_folder(path: Path) -> Path:
-    """Where an LMDB lies while it is being made."""
-    return path.with_name(f".{path.name}.partial")
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class LmdbFile:
         if not data.is_file():
             there = "no data.mdb in this folder" if Path(path).is_dir() else "no such LMDB"
             how = "`dcpt lmdb` makes one"
-            if partial_folder(Path(path)).is_dir():
+            if partial_path(Path(path)).is_dir():
                 how = "it was begun, and the same command completes it"
             raise DataError(f"{path}: {there}; {how}")
         status = data.stat()

@@ -95,7 +95,7 @@ class LmdbStore:
         """
         with self.record(index) as buffer:
             if self.checked and zlib.crc32(buffer) != self.rows["checksum"][index]:
-                raise DataError(f"{self.file.path}: record '{self._key(index)}' is damaged: its checksum is another")
+                raise DataError(f"{self.file.path}: record '{self._key(index)}' is damaged: its checksum differs")
         if self.form == "raw":
             return
         pixels = self.encoded(index).pixels()

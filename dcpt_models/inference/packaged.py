@@ -45,7 +45,7 @@ def default_package() -> Package:
     package = Package.of(FOLDER)
     if not all(file.is_file() for file in package):
         raise OptionError(
-            "which weights? None come with this version; give those of a run, such as "
+            "no weights are included in this version; give those of a run, such as "
             "--weights experiments/finetune_promptir_5d/models/net_g_latest.pth"
         )
     return package

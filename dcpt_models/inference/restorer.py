@@ -200,11 +200,12 @@ class Restorer:
             image = self.network(x.contiguous(memory_format=torch.channels_last)).float()
         if image.shape != x.shape:
             raise RestoreError(
-                f"{type(self.network).__name__} makes {tuple(image.shape)} of {tuple(x.shape)}; it does not restore"
+                f"{type(self.network).__name__} makes {tuple(image.shape)} of {tuple(x.shape)}; "
+                "it is no restoration network"
             )
         if not image.isfinite().all():
             way_out = "try --precision fp32" if reduced else "these weights cannot restore this image"
-            raise RestoreError(f"{type(self.network).__name__} gives values that are no numbers; {way_out}")
+            raise RestoreError(f"{type(self.network).__name__} gives NaN or infinite values; {way_out}")
         return image
 
     @torch.inference_mode()

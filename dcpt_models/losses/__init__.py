@@ -1,4 +1,4 @@
-"""Losses: registered in the engine's LOSS_REGISTRY by being in this folder. They import nothing of ours."""
+"""Losses: registered in the engine's LOSS_REGISTRY when this folder is scanned. They import nothing of ours."""
 
 import sys
 

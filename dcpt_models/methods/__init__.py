@@ -1,4 +1,4 @@
-"""Methods of training: one file each, registered by being in this folder."""
+"""Methods of training: one file each, registered when this folder is scanned."""
 
 import sys
 

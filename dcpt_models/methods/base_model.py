@@ -108,7 +108,7 @@ class DegradationModel(BaseModel):
         path = self.opt["path"]
         file = path.get(f"pretrain_network_{label}")
         if not (self.is_train or file):
-            raise OptionError(f"key 'path:pretrain_network_{label}' is empty: which checkpoint is to be tested?")
+            raise OptionError(f"key 'path:pretrain_network_{label}' is empty: name the checkpoint to test")
         if file:
             scope: Scope = path.get("pretrain_scope_g", "all") if label == "g" else "all"
             strict = path.get(f"strict_load_{label}", True)

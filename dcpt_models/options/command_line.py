@@ -15,7 +15,8 @@ from dcpt_models.errors import OptionError
 from dcpt_models.options.check import declared_by
 from dcpt_models.options.engine import take_out
 from dcpt_models.options.files import Options, read_options
-from dcpt_models.options.schema import LoggerOptions, ValOptions, check_options, path_defaults
+from dcpt_models.options.schema import check_options
+from dcpt_models.options.sections import LoggerOptions, ValOptions, path_defaults
 from dcpt_models.runtime.command import add_import
 from dcpt_models.runtime.distributed import start_processes
 

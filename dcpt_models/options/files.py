@@ -101,7 +101,7 @@ def _collect(path: Path, chain: tuple[Path, ...], files: Files) -> None:
     """Read `path` and its bases into `files`, bases first; `chain` are the files whose bases led here."""
     if path.resolve() in [file.resolve() for file in chain]:
         circle = " -> ".join(str(file) for file in (*chain, path))
-        raise OptionError(f"{chain[-1]}: key '{BASE}': goes in a circle: {circle}. Remove one of these bases.")
+        raise OptionError(f"{chain[-1]}: key '{BASE}': the bases form a circle: {circle}. Remove one of these bases.")
     if path.resolve() in files:
         return
     try:

@@ -103,7 +103,7 @@ class Batches:
             raise RunError(
                 f"a worker that reads training data was killed ({reason}); "
                 "if the system's memory was full, set a smaller datasets:train:num_worker_per_gpu. "
-                "Go on with --auto_resume"
+                "Resume with --auto_resume"
             ) from error
         finally:
             self._waiting = False

@@ -105,7 +105,7 @@ def test_thumbnails_have_mean_0_and_length_1(photographs):
 
 
 def test_more_than_one_block_of_comparisons(monkeypatch, photographs):
-    monkeypatch.setattr("dcpt_data.preparation.fingerprints._ROWS", 2)
+    monkeypatch.setattr("dcpt_data.preparation.fingerprints.ROWS", 2)
     all_prints = prints(photographs.values())
     assert [(a, b) for a, b, _ in copies(all_prints[::-1], all_prints)] == [
         (index, len(all_prints) - 1 - index) for index in range(len(all_prints))

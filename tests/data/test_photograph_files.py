@@ -218,10 +218,10 @@ def test_what_a_format_has_no_room_for_is_refused_by_name(suffix, side, tmp_path
 
 
 def test_whatever_an_encoder_raises_names_the_file(crops, monkeypatch, tmp_path):
-    def fail(*_: object) -> bytes:
+    def fail(*_: object, **_options: object) -> bytes:
         raise ValueError("no room for a tag")
 
-    monkeypatch.setattr("dcpt_data.images.photograph_files._encode", fail)
+    monkeypatch.setattr("PIL.Image.Image.save", fail)
     with pytest.raises(DataError, match=r"a\.png: cannot be written \(no room for a tag\)"):
         write_image_file(tmp_path / "a.png", ImageFile(crops["cat"]))
     assert not list(tmp_path.iterdir())
@@ -240,11 +240,11 @@ def test_a_long_name_is_written_or_named(length, crops, tmp_path):
 
 
 def test_an_image_larger_than_memory_is_a_failure_of_its_own(crops, monkeypatch, tmp_path):
-    def fail(*_: object) -> None:
+    def fail(*_: object, **_options: object) -> None:
         raise MemoryError
 
     write_image_file(tmp_path / "a.png", ImageFile(crops["cat"]))
-    monkeypatch.setattr("dcpt_data.images.photograph_files._eight_bits", fail)
+    monkeypatch.setattr("PIL.Image.Image.convert", fail)
     assert "memory" in refusal(tmp_path / "a.png")
 
 

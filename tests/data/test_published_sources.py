@@ -96,7 +96,7 @@ def test_members_share_an_entry_and_have_names_folders_and_degradations_of_their
 def test_a_group_stands_for_its_members_each_once():
     assert [source.name for source in expand(["WED", "DFWB"])] == ["WED", "DIV2K", "Flickr2K", "BSD400"]
     assert all(name in known_sources() for members in known_groups().values() for name in members)
-    with pytest.raises(DataError, match="'DF2K' is several data sets, to be named one by one: DIV2K, Flickr2K"):
+    with pytest.raises(DataError, match="'DF2K' is a group of data sets; name them one by one: DIV2K, Flickr2K"):
         get_source("DF2K")
     with pytest.raises(DataError, match=r"no data set named 'DFBW'.*did you mean 'DFWB'\?"):
         expand(["DFBW"])

@@ -27,3 +27,9 @@ def test_what_it_names_is_there() -> None:
     named = [name.replace("NAME", "*") for name in re.findall(r"`((?:dcpt_|tests/)[\w/.]+)`", TEXT)]
     assert len(named) > 20
     assert all(list(ROOT.glob(name.rstrip("/"))) for name in named), named
+
+
+def test_every_link_of_every_page_leads_to_a_file() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(((?!http|#|mailto)[^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dcpt_models.methods.base_model import TrainOptions
-from dcpt_models.options.schema import DistOptions, LoggerOptions, PathOptions, path_defaults
+from dcpt_models.options.sections import DistOptions, LoggerOptions, PathOptions, path_defaults
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "TRAINING.md").read_text(encoding="utf-8")

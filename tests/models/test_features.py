@@ -111,7 +111,7 @@ def test_neighbours_are_those_of_the_kd_tree_of_the_paper() -> None:
 
 
 def test_distances_are_those_of_the_flattened_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "_COLUMNS", 7)
+    monkeypatch.setattr(probes, "COLUMNS", 7)
     points, _ = clouds(1)
     points += 1e3  # as of features with a bias
     expected = np.linalg.norm(points[:, None].astype(float) - points[None].astype(float), axis=-1)

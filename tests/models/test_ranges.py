@@ -19,7 +19,7 @@ from dcpt_models.metrics.by_name import OURS
 from dcpt_models.optim.optimizers import optimizer_class
 from dcpt_models.options.argument_ranges import with_range
 from dcpt_models.options.check import declared_by
-from dcpt_models.options.schema import DistOptions, FileOptions, LoggerOptions, PathOptions, TableOptions, ValOptions
+from dcpt_models.options.sections import DistOptions, FileOptions, LoggerOptions, PathOptions, TableOptions, ValOptions
 
 # Any finite number has a meaning there.
 ANY = {("NAFNet", "initial_scale")}

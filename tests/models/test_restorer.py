@@ -236,11 +236,11 @@ def test_networks_that_cannot_restore_are_refused(cat) -> None:
     pixels = cat[:16, :16]
     with pytest.raises(RestoreError, match="takes images of 1 channels, not RGB"):
         Restorer(NAFNet(in_channels=1, width=8, enc_blk_nums=(1,), dec_blk_nums=(1,)), CPU)
-    with pytest.raises(RestoreError, match="it does not restore"):
+    with pytest.raises(RestoreError, match="it is no restoration network"):
         restored(pixels, Plain(lambda x: x[:, :1]))
-    with pytest.raises(RestoreError, match="no numbers; these weights cannot"):
+    with pytest.raises(RestoreError, match="NaN or infinite values; these weights cannot"):
         restored(pixels, Plain(lambda x: x / 0))
-    with pytest.raises(RestoreError, match="no numbers; try --precision fp32"):
+    with pytest.raises(RestoreError, match="NaN or infinite values; try --precision fp32"):
         restored(pixels, Plain(lambda x: x / 0), precision="bf16")
 
 

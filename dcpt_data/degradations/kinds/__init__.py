@@ -1,1 +1,1 @@
-"""The degradations: one file each, registered by being in this folder."""
+"""The degradations: one file each, registered when this folder is scanned."""

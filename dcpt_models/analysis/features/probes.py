@@ -18,7 +18,7 @@ FIGURES = (".png", ".svg", ".pdf")
 NEIGHBOURS = 5
 TEST_SHARE = 1 / 3
 FEWEST = 3  # images of a class, so that training and test part have some
-_COLUMNS = 2**15  # values of each image that are looked at together
+COLUMNS = 2**15  # values of each image that are looked at together
 
 
 class Accuracy(NamedTuple):
@@ -57,8 +57,8 @@ def distances(features: np.ndarray) -> np.ndarray:
     """
     rows = features.reshape(len(features), -1)
     squares = np.zeros((len(rows), len(rows)))
-    for begin in range(0, rows.shape[1], _COLUMNS):
-        part = rows[:, begin : begin + _COLUMNS].astype(np.float64)
+    for begin in range(0, rows.shape[1], COLUMNS):
+        part = rows[:, begin : begin + COLUMNS].astype(np.float64)
         part -= part.mean(axis=0)  # distances stay, and the subtraction below loses less
         products = part @ part.T
         own = np.diag(products)

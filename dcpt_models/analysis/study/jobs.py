@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from dcpt_common import partial_path
 from dcpt_models.errors import OptionError, RunError
 from dcpt_models.options.changes import differences
 from dcpt_models.options.files import dump_options, read_options
@@ -101,8 +102,7 @@ def log_file(job: Job, folder: Path) -> Path:
 
 
 def _printed(job: Job, folder: Path) -> Path:
-    made = folder / job.makes
-    return made.with_name(f".{made.name}.partial")
+    return partial_path(folder / job.makes)
 
 
 def _record_file(job: Job, folder: Path) -> Path:

@@ -172,7 +172,9 @@ def _check_alike(measured: Mapping[str, PerSeed]) -> tuple[list[str], list[str]]
     every = [tests for seeds in measured.values() for tests in seeds]
     images = [{name: list(of_set) for name, of_set in tests.items()} for tests in every]
     if not all(other == images[0] for other in images):
-        raise RunError("arms or seeds were tested on different images; remove the test folders of the study and go on")
+        raise RunError(
+            "arms or seeds were tested on different images; remove the test folders of the study and start it again"
+        )
     values = [one for tests in every for of_set in tests.values() for one in of_set.values()]
     metrics = [name for name in values[0] if all(name in one for one in values)] if values else []
     if not metrics:
