@@ -216,7 +216,7 @@ def test_a_signal_saves_the_state_and_says_how_to_go_on(
     done = run.wait()
     assert done.returncode == 130
     assert re.search(
-        r"Stopped after iteration \d+ of 100000; the state is saved in \S+. To go on, .* --auto_resume", done.stderr
+        r"Stopped after iteration \d+ of 100000; the state is saved in \S+. To resume, .* --auto_resume", done.stderr
     )
     assert "Traceback" not in done.stderr
     assert_saved(tmp_path / "run", done.stderr)

@@ -78,7 +78,9 @@ def test_a_run_without_a_classifier_is_refused(run: Path, tmp_path: Path) -> Non
 
 def test_without_weights_the_message_says_what_to_give(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(packing, "FOLDER", tmp_path)
-    with pytest.raises(OptionError, match="None come with this version; give those of a run, such as --weights exp"):
+    with pytest.raises(
+        OptionError, match="no weights are included in this version; give those of a run, such as --weights exp"
+    ):
         default_package()
     for file in Package.of(tmp_path):
         file.touch()
