@@ -50,7 +50,7 @@ setup(
         "torchvision>=0.21",
         "basicsr==1.4.2",
         "mmengine>=0.10.7",
-        "mmcv-lite>=2.2.0",
+        "mmcv-lite>=2.1",
         "opencv-python>=4.8",
         "lmdb>=1.4",
         "pillow>=10.0",

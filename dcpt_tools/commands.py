@@ -14,6 +14,10 @@ COMMANDS = {
     "diagnose": ("photographs.diagnose", "classify the degradation of photographs, and show where it is"),
     "degrade": ("photographs.degrade", "degrade a photograph, or draw all degradations on one sheet"),
     "train": ("training.train", "train from an option file: pre-training, fine-tuning, restoration"),
+    "mm-train": (
+        "training.mm_train",
+        "train by mmengine's Runner from a Python config, with its hooks and visualizers",
+    ),
     "test": ("training.test", "test models on the sets of option files, in tables beside the paper's"),
     "demo": ("training.demo", "see DCPT work in about nine minutes, without data and without a GPU"),
     "options": ("training.options", "list the option files, or copy a folder of them to change them"),

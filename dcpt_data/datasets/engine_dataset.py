@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,23 @@ from dcpt_data.datasets.sampling import PlainKeys, SampleKey
 from dcpt_data.errors import DataError
 
 Sample = dict[str, Any]
+
+
+@contextmanager
+def global_generators(*key: int) -> Iterator[None]:
+    """Seed the global generators of Python and NumPy with whole numbers, and put back what they were.
+
+    For code of others that draws from them: what it draws depends on the key alone.
+    """
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    seed = np.random.SeedSequence(key).generate_state(2)
+    random.seed(int(seed[0]))
+    np.random.seed(int(seed[1]))  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
 
 
 class EngineDataset(Dataset):
@@ -51,21 +70,15 @@ class EngineDataset(Dataset):
 
     def __getitem__(self, key: int | SampleKey) -> Sample:
         epoch, index = self.keys(key)[:2]
-        states = random.getstate(), np.random.get_state()  # noqa: NPY002 - what such data sets draw from
-        seed = np.random.SeedSequence([self.opt.get("seed", 0), epoch, index]).generate_state(2)
-        random.seed(int(seed[0]))
-        np.random.seed(int(seed[1]))  # noqa: NPY002
         try:
-            sample: Sample = self.inner[index]
+            with global_generators(self.opt.get("seed", 0), epoch, index):
+                sample: Sample = self.inner[index]
         except DataError:
             raise
         except Exception as error:  # an unreadable file is an AttributeError or TypeError there
             place = getattr(self.inner, "paths", [{}] * len(self))[index]
             named = place.get("lq_path", index) if isinstance(place, dict) else place
             raise DataError(f"data set '{self.opt.get('name')}': {named} cannot be read ({error})") from error
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
         if "lq" not in sample or "gt" not in sample:
             has = ", ".join(sample)
             raise DataError(f"data set '{self.opt.get('name')}': {self.opt['type']} gives {has}; lq and gt are needed")

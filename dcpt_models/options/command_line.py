@@ -175,13 +175,18 @@ def _complete_paths(opt: dict[str, Any], root: Path) -> None:
         home = Path(path["experiments_root"] or root / "experiments" / opt["name"]).expanduser().absolute()
         if opt["debug"] and not home.name.startswith("debug"):
             home = home.with_name(f"debug_{home.name}")
-        path.update(
-            experiments_root=str(home), models=str(home / "models"), training_states=str(home / "training_states")
-        )
+        path.update(run_folder(home))
     else:
         home = Path(path["results_root"] or root / "results" / opt["name"]).expanduser().absolute()
         path["results_root"] = str(home)
     path.update(log=str(home), visualization=str(home / "visualization"))
+
+
+def run_folder(home: Path) -> dict[str, str]:
+    """The entries of `path` that say where a run in a folder writes."""
+    entries = {"experiments_root": home, "log": home}
+    entries.update({name: home / name for name in ("models", "training_states", "visualization")})
+    return {key: str(place) for key, place in entries.items()}
 
 
 def _complete_dataset(key: str, section: dict[str, Any], opt: dict[str, Any], root: Path) -> dict[str, Any]:

@@ -25,13 +25,56 @@ from dcpt_models.validation.validate import Results
 AGREEMENT_FREQ = 5
 
 
-def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
+class Watcher:
+    """What another program is told while its run trains, between the steps of the loop; this one does nothing.
+
+    Attributes:
+        reports: Whether it writes log lines of its own in the place of the loop's.
+    """
+
+    reports = False
+
+    def before_iteration(self, batch: dict[str, Any]) -> None:
+        """A batch is there, and the learning rates are set."""
+
+    def after_iteration(self, scalars: dict[str, float]) -> bool:
+        """The updates are made; returns whether the run is to end here, its state saved.
+
+        Args:
+            scalars: What is in the curves, by name, if a log line is due; else nothing.
+        """
+        return False
+
+    def before_validation(self) -> None:
+        """A validation begins."""
+
+    def after_validation(self, results: Results) -> bool:
+        """It has ended; returns as `after_iteration` does."""
+        return False
+
+
+def new_model(opt: dict[str, Any]) -> DegradationModel:
+    """The model of a run, with initial weights that are alike on every process, whatever else has drawn numbers."""
+    torch.manual_seed(opt["manual_seed"])
+    model: DegradationModel = build_model(opt)
+    return model
+
+
+def train(
+    run: Run,
+    train_loader: Any,
+    val_loaders: list[Any],
+    model: DegradationModel | None = None,
+    watcher: Watcher | None = None,
+) -> Results:
     """Train a model from `run.start` to exactly `total_iter` iterations.
 
     Args:
         run: The open run.
         train_loader: Endless batches, from the sample after `run.start` iterations on.
         val_loaders: One loader for each validation set.
+        model: What `new_model` makes of the run's options, if it is there already.
+        watcher: Who is told of each step.
 
     Returns:
         The results of the last validation; empty without validation sets.
@@ -49,15 +92,13 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     set_tf32(opt["train"].get("tf32"))
     # As BasicSR sets it: batches of one size, for which the fastest algorithm is worth looking for.
     torch.backends.cudnn.benchmark = True
-    # Networks start alike on every process, whatever else has drawn random numbers before.
-    torch.manual_seed(opt["manual_seed"])
-    model: DegradationModel = build_model(opt)
+    model = model or new_model(opt)
     if run.resume_state and run.resume_models:
         model.resume_training(run.resume_state, run.resume_models)
         for problem in rehearse_saved(opt["train"], run.resume_state["schedulers"], run.start):
             raise OptionError(f"key {':'.join(problem.path)!r}: {problem.message}")
         run.logger.info(f"Resuming from iteration {run.start}")
-    loop = _Loop(run, model, train_loader, val_loaders)
+    loop = _Loop(run, model, train_loader, val_loaders, watcher or Watcher())
     try:
         return loop.run_to_the_end()
     except RuntimeError as error:
@@ -87,9 +128,11 @@ def _seed(seed: int, device: torch.device) -> None:
 class _Loop:
     """The iterations of a run, with what is due between them."""
 
-    def __init__(self, run: Run, model: DegradationModel, train_loader: Any, val_loaders: list[Any]) -> None:
+    def __init__(
+        self, run: Run, model: DegradationModel, train_loader: Any, val_loaders: list[Any], watcher: Watcher
+    ) -> None:
         self.run, self.model, self.logger, self.opt = run, model, run.logger, run.opt
-        self.train_loader, self.val_loaders = train_loader, val_loaders
+        self.train_loader, self.val_loaders, self.watcher = train_loader, val_loaders, watcher
         self.total: int = self.opt["train"]["total_iter"]
         self.samples: Callable[[int], int] = train_loader.batch_sampler.samples_until  # iterations -> samples read
         self.saved = run.start  # the last iteration with a checkpoint
@@ -113,8 +156,9 @@ class _Loop:
                     reporting = iteration % logger_opt["print_freq"] == 0 or last
                     if model.updates.waits or reporting or saving:
                         self._look_at_skipped(iteration)
-                    if reporting:
-                        self.progress.report(iteration)
+                    scalars = self.progress.report(iteration, self.watcher.reports) if reporting else {}
+                    if self.watcher.after_iteration(scalars):
+                        self.stop.made = stopping = saving = True
                     if saving:
                         self._save(iteration)
                         self._remove_old(iteration)
@@ -142,6 +186,7 @@ class _Loop:
         # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
         _seed((self.opt["manual_seed"] * 1_000_003 + iteration) * run.world_size + run.rank, model.device)
         model.update_learning_rate(iteration)
+        self.watcher.before_iteration(batch)
         model.feed_data(batch)
         model.optimize_parameters(iteration)
 
@@ -193,6 +238,7 @@ class _Loop:
         if not (self.val_loaders and regular and self.model.validated < iteration):
             return False
         loaders = [Interruptible(loader, self.stop) for loader in self.val_loaders]
+        self.watcher.before_validation()
         try:
             with self.progress.paused():
                 self.results = self.model.validate(loaders, iteration, self.run.events, val["save_img"])
@@ -205,6 +251,8 @@ class _Loop:
             raise
         self.run.record(iteration, self.results)
         self._keep_best(iteration)
+        if self.watcher.after_validation(self.results):
+            self.stop.made = True  # after the next iteration
         return True
 
     def _keep_best(self, iteration: int) -> None:

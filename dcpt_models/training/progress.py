@@ -49,8 +49,12 @@ class Progress:
         self.waited += time.perf_counter() - before
         return self.transfer(batch)
 
-    def report(self, iteration: int) -> None:
-        """Log what happened since the last line; all processes must call."""
+    def report(self, iteration: int, quietly: bool = False) -> dict[str, float]:
+        """Write to the curves, and unless `quietly` to the log, what happened since the last call; all must call.
+
+        Returns:
+            What is in the curves, by name.
+        """
         means = self.model.get_current_log()
         now = time.perf_counter()
         speed = (iteration - self.last) / (now - self.since)
@@ -69,13 +73,16 @@ class Progress:
         if self.run.events:
             for name, value in scalars.items():
                 self.run.events.add_scalar(name, value, iteration)
+        self.since, self.waited, self.last = now, 0.0, iteration
+        if quietly:
+            return scalars
         shown = " ".join(f"{name} {value:.4e}" for name, value in means.items() if not name.startswith("grad_norm"))
         self.run.logger.info(
             f"[{iteration}/{self.total}, eta {datetime.timedelta(seconds=int(left))}] {shown} "
             f"lr {' '.join(f'{rate:.2e}' for rate in rates)} {speed:.2f} it/s, {samples:.1f} samples/s, "
             f"data {wait:.0%}, memory {scalars['memory/peak_gib']:.2f} GiB"
         )
-        self.since, self.waited, self.last = now, 0.0, iteration
+        return scalars
 
 
 def _peak_memory(device: torch.device) -> float:

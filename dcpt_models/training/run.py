@@ -39,6 +39,8 @@ class Run:
         CheckpointError: If the state to resume from cannot be read, or is not of a complete checkpoint.
     """
 
+    RESUME, ELSEWHERE = "--auto_resume", "name (--force_yml name=NAME)"  # how a user says so, for messages
+
     def __init__(self, opt: dict[str, Any]) -> None:
         self.opt = opt
         self.folder = Path(opt["path"]["experiments_root"])
@@ -83,8 +85,27 @@ class Run:
 
     def _make_folder(self) -> Path | None:
         """Make the folder, lock it and archive the options in it; returns where what was in it was moved, if it was."""
+        moved = self._claim()
+        for key in ("experiments_root", "models", "training_states", "visualization"):
+            Path(self.opt["path"][key]).mkdir(parents=True, exist_ok=True)
+        self._lock = self._lock or FolderLock(self.folder)
+        if self.resume_state and self._goes_on_here():
+            self._refuse_newer(self.resume_state["iter"])
+        remove_partial(self.folder, self.models, self.states)
+        header = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{sys.argv[0]} {shlex.join(sys.argv[1:])}"
+        archive = self.folder / Path(self.opt["option_file"]).name
+        if archive.exists():  # of the run that this one resumes
+            archive = archive.with_stem(f"{archive.stem}_{time.strftime('%Y%m%d_%H%M%S')}")
+        dump_options(self.opt["resolved"], archive, header)
+        return moved
+
+    def _goes_on_here(self) -> bool:
+        return bool(self.opt["auto_resume"] or self.resume_models == self.models)
+
+    def _claim(self) -> Path | None:
+        """Lock the folder if it is there, and move what another run has left; returns where to."""
         moved = None
-        goes_on_here = self.opt["auto_resume"] or self.resume_models == self.models
+        goes_on_here = self._goes_on_here()
         if self.folder.exists():
             used = not is_unused(self.folder)
             if used and not (is_a_run if goes_on_here else may_be_moved)(self.folder):
@@ -99,24 +120,13 @@ class Run:
                 moved = self.folder.with_name(f"{self.folder.name}_archived_{time.strftime('%Y%m%d_%H%M%S')}")
                 self.folder.rename(moved)
                 self._unlock()
-        for key in ("experiments_root", "models", "training_states", "visualization"):
-            Path(self.opt["path"][key]).mkdir(parents=True, exist_ok=True)
-        self._lock = self._lock or FolderLock(self.folder)
-        if self.resume_state and goes_on_here:
-            self._refuse_newer(self.resume_state["iter"])
-        remove_partial(self.folder, self.models, self.states)
-        header = f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{sys.argv[0]} {shlex.join(sys.argv[1:])}"
-        archive = self.folder / Path(self.opt["option_file"]).name
-        if archive.exists():  # of the run that this one resumes
-            archive = archive.with_stem(f"{archive.stem}_{time.strftime('%Y%m%d_%H%M%S')}")
-        dump_options(self.opt["resolved"], archive, header)
         return moved
 
     def _refuse_checkpoints(self) -> None:
         if any(self.folder.glob("models/*")) and not self.opt["debug"]:
             raise OptionError(
-                f"{self.folder} holds the checkpoints of an earlier run. Add --auto_resume to resume it, "
-                "choose another name (--force_yml name=NAME), or remove the folder"
+                f"{self.folder} holds the checkpoints of an earlier run. Add {self.RESUME} to resume it, "
+                f"choose another {self.ELSEWHERE}, or remove the folder"
             )
 
     def _refuse_newer(self, iteration: int) -> None:

@@ -136,15 +136,14 @@ class Commands:
 
     def start_two(self, file: Path, *flags: str) -> list[Started]:
         """Start training from an option file on two processes, as torchrun does."""
-        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        return self.start_pair("basicsr/train.py", "-opt", file, "--launcher", "pytorch", *flags, cwd=file.parent)
+
+    def start_pair(self, script: str, *arguments: Any, cwd: Path, processes: int = 2) -> list[Started]:
+        """Start a command on two processes, or on so many, as torchrun does."""
+        common = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         return [
-            self.start(
-                "basicsr/train.py",
-                *("-opt", file, "--launcher", "pytorch", *flags),
-                cwd=file.parent,
-                environment={**common, "RANK": rank, "LOCAL_RANK": rank},
-            )
-            for rank in "01"
+            self.start(script, *arguments, cwd=cwd, environment={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+            for rank in range(processes)
         ]
 
     def run(self, script: str, *arguments: Any, cwd: Path, **options: Any) -> Done:
