@@ -38,6 +38,7 @@ setup(
         "dcpt_common": ["py.typed"],
         "dcpt_arch": ["py.typed"],
         "dcpt_models": ["py.typed", "evaluation/published_tables/*.yml", "analysis/report/page.*", "weights/*"],
+        "dcpt_mmengine": ["py.typed"],
         "dcpt_tools": ["py.typed"],
         "dcpt_data": ["py.typed", "sources/sources.yml"],
     },

@@ -15,6 +15,7 @@ from torch import nn
 from dcpt_mmengine.registries import MODEL_WRAPPERS, MODELS, of_engine
 from dcpt_models.methods.base_model import DegradationModel
 from dcpt_models.options.command_line import load_options
+from dcpt_models.runtime.logs import start_logger
 from dcpt_models.training.loop import new_model
 
 DELETE = "_delete_"
@@ -51,6 +52,7 @@ class MethodModel(nn.Module):
             force.append(f"model_type={self.model_type}")
         launcher: Any = "pytorch" if dist.is_available() and dist.is_initialized() else "none"
         opt = load_options(options, Path(root or "."), is_train=True, force=force, launcher=launcher)
+        start_logger(None, opt["rank"])  # to standard error; `MethodLoop` has it written to a file too
         opt["logger"].update(use_tb_logger=False, wandb=None)  # curves are the visualizer's
         self.method: DegradationModel = new_model(opt)
         self.networks = nn.ModuleDict(self.method.networks)
