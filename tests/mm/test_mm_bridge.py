@@ -85,7 +85,7 @@ def native(file: Path, home: Path, photographs: Path, iterations: int) -> Config
             "val_evaluator": [{"type": "calculate_psnr", "crop_border": 0}],
             "default_hooks": {"checkpoint": {"type": "CheckpointHook", "by_epoch": False, "interval": 2}},
             "log_processor": {"by_epoch": False},
-        }
+        },
     )
 
 
