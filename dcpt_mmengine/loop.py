@@ -87,7 +87,8 @@ class MethodLoop(BaseLoop):
         check_folders(opt["datasets"], opt.get("degradations"))
         self.folder = RunnerFolder(opt)
         self._iter = self.folder.start
-        loader = build_train_loader(opt["datasets"]["train"], opt["rank"], opt["world_size"], self.folder.start)
+        run = self.folder
+        loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start, run.samples)
         self.val_loaders = build_val_loaders(opt["datasets"], opt["rank"], opt["world_size"])
         super().__init__(runner, Stream(loader, self.max_iters))
         _suit(runner, opt)

@@ -35,7 +35,9 @@ def open_dataset(opt: dict[str, Any]) -> Any:
     return build_dataset(opt) if ours else EngineDataset(opt)
 
 
-def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, start: int = 0) -> DataLoader:
+def build_train_loader(
+    opt: dict[str, Any], rank: int = 0, world_size: int = 1, start: int = 0, position: int | None = None
+) -> DataLoader:
     """The endless loader of a training set.
 
     Args:
@@ -43,9 +45,13 @@ def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, 
         rank: This process.
         world_size: Number of processes.
         start: Iterations already done; their samples are not read.
+        position: Samples that all processes have read until then; by default as many as such iterations read.
 
     Returns:
         A loader that never ends.
+
+    Raises:
+        DataError: If the data set cannot be opened, or the processes cannot share the batch evenly.
     """
     dataset: Any = open_dataset(opt)
     options = LoaderOptions(**pick(LoaderOptions, opt))
@@ -53,8 +59,17 @@ def build_train_loader(opt: dict[str, Any], rank: int = 0, world_size: int = 1, 
         raise DataError(f"datasets:train:progressive: {opt['type']} crops to one size; use DegradationMixtureDataset")
     if options.num_worker_per_gpu:
         prepare_to_fork()
+    for stage in options.progressive:
+        stage.samples_of_process(world_size)
     batches: Any = ShuffledBatches(
-        len(dataset), options.batch_size_per_gpu, opt.get("seed", 0), rank, world_size, start, options.progressive
+        len(dataset),
+        options.samples_of_process(world_size),
+        opt.get("seed", 0),
+        rank,
+        world_size,
+        start,
+        options.progressive,
+        position,
     )
     return DataLoader(
         dataset,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 from dcpt_common import Count, Natural, Seed, nearest
-from dcpt_data.datasets.sampling import Stage
+from dcpt_data.datasets.sampling import Stage, samples_of_process
 from dcpt_data.errors import DataError
 from dcpt_data.sources.pairing import Rule
 
@@ -86,24 +86,34 @@ class LoaderOptions:
 
     Attributes:
         type: The registered class of the data set.
-        batch_size_per_gpu: Samples of one process in one iteration.
+        batch_size_per_gpu: Samples of one process in one iteration; 1 by default.
+        batch_size: In its place, samples of all processes together: a run goes on with another number of processes and
+            makes the same updates.
         num_worker_per_gpu: Worker processes of one process; 0 reads in the process itself. Results do not depend on it.
         pin_memory: Copy batches to page-locked memory, for a GPU.
         progressive: Stages of progressive training before `gt_size` and `batch_size_per_gpu` hold, each with the last
-            iteration it is for: `{until: 10000, gt_size: 64, batch_size_per_gpu: 16}`.
+            iteration it is for: `{until: 10000, gt_size: 64, batch_size_per_gpu: 16}`, or `batch_size`.
     """
 
     type: str
-    batch_size_per_gpu: Count = 1
+    batch_size_per_gpu: Count | None = None
+    batch_size: Count | None = None
     num_worker_per_gpu: Natural = 0
     pin_memory: bool = False
     progressive: list[Stage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.progressive = [Stage(**stage) if isinstance(stage, dict) else stage for stage in self.progressive]
+        self.samples_of_process(1)
+        for stage in self.progressive:
+            stage.samples_of_process(1)
         ends = [stage.until for stage in self.progressive]
         if ends != sorted(set(ends)):
             raise DataError(f"datasets:train:progressive: the stages must end one after the other, not at {ends}")
+
+    def samples_of_process(self, world_size: int) -> int:
+        """Samples of one process in one iteration, behind the last stage."""
+        return samples_of_process(self.batch_size_per_gpu, self.batch_size, world_size)
 
 
 def pick(kind: type, options: dict[str, Any]) -> dict[str, Any]:

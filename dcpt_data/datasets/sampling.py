@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Sampler, get_worker_info
 
 from dcpt_common import Count
+from dcpt_data.errors import DataError
 
 SampleKey = tuple[int, ...]
 """(epoch, index): a sample's random generator comes from both, so a sample differs every epoch; and, in a stage of
@@ -26,11 +27,39 @@ class Stage:
         until: The last iteration of the stage.
         gt_size: Side of the training crop in pixels.
         batch_size_per_gpu: Samples of one process in one iteration.
+        batch_size: In its place, samples of all processes together.
     """
 
     until: Count
     gt_size: Count
-    batch_size_per_gpu: Count
+    batch_size_per_gpu: Count | None = None
+    batch_size: Count | None = None
+
+    def samples_of_process(self, world_size: int) -> int:
+        """Samples of one process in one iteration."""
+        return samples_of_process(self.batch_size_per_gpu, self.batch_size, world_size)
+
+
+def samples_of_process(batch_size_per_gpu: int | None, batch_size: int | None, world_size: int) -> int:
+    """What one of so many processes reads in an iteration: its own batch, or its share of the batch of all.
+
+    Raises:
+        DataError: If both are given, or the batch cannot be shared evenly.
+    """
+    if batch_size is None:
+        return 1 if batch_size_per_gpu is None else batch_size_per_gpu
+    if batch_size_per_gpu is not None:
+        raise DataError(
+            f"datasets:train: batch_size ({batch_size}, of all processes together) and batch_size_per_gpu "
+            f"({batch_size_per_gpu}) say the same thing twice; set one of them to null"
+        )
+    if batch_size % world_size:
+        even = ", ".join(str(n) for n in range(1, batch_size + 1) if batch_size % n == 0)
+        raise DataError(
+            f"datasets:train:batch_size: {batch_size} samples cannot be shared evenly by {world_size} processes; start "
+            f"{even} of them"
+        )
+    return batch_size // world_size
 
 
 class PlainKeys:
@@ -68,6 +97,8 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
         world_size: Number of processes.
         start: Iterations already done.
         stages: Of progressive training, in order.
+        position: Samples that have been read until `start`, if they are others than these batches make: of a run that
+            had other batches, or another number of processes.
     """
 
     def __init__(
@@ -79,11 +110,15 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
         world_size: int = 1,
         start: int = 0,
         stages: Sequence[Stage] = (),
+        position: int | None = None,
     ) -> None:
         if length < 1 or batch_size < 1:
             raise ValueError(f"need at least one sample and a batch of one or more; got {length} and {batch_size}")
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.world_size, self.start, self.stages = rank, world_size, start, stages
+        self._elsewhere = 0
+        if position is not None:
+            self._elsewhere = position - self.samples_until(start)
 
     def stage_of(self, iteration: int) -> Stage | None:
         """The stage of an iteration, counted from 1; None behind the last one."""
@@ -94,16 +129,16 @@ class ShuffledBatches(Sampler[list[SampleKey]]):
         samples, before = 0, 0
         for stage in self.stages:
             here = min(stage.until, iteration)
-            samples += max(0, here - before) * stage.batch_size_per_gpu
+            samples += max(0, here - before) * stage.samples_of_process(self.world_size)
             before = here
-        return (samples + (iteration - before) * self.batch_size) * self.world_size
+        return (samples + (iteration - before) * self.batch_size) * self.world_size + self._elsewhere
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         epoch, order = -1, np.empty(0, np.int64)
         iteration = self.start
         while True:
             stage = self.stage_of(iteration + 1)
-            size = self.batch_size if stage is None else stage.batch_size_per_gpu
+            size = self.batch_size if stage is None else stage.samples_of_process(self.world_size)
             crop = () if stage is None else (stage.gt_size,)
             position = self.samples_until(iteration) + self.rank * size
             batch: list[SampleKey] = []

@@ -72,6 +72,9 @@ class DegradationModel(BaseModel):
         self.averages: dict[str, MovingAverage] = {}
         self.best = Best()
         self.validated = -1  # the last iteration that was validated
+        self.samples: int | None = None  # that all processes have read, as far as the loop says so
+        self.drawing_seed = 0  # of what a method draws in this iteration, the same on all processes
+        self.place = (0, 1)  # of the part that losses are of: its first sample in the batch of all, and their number
         self.train = self.train_options(opt)
         self.memory_format = torch.channels_last if self.train.channels_last else torch.contiguous_format
         self.build_networks()
@@ -198,7 +201,11 @@ class DegradationModel(BaseModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One iteration: an update for each dict of losses, of gradients summed over the parts of the batch."""
         self.updates.begin()
+        self.drawing_seed = self.opt.get("manual_seed", 0) * 1_000_003 + current_iter
+        count = len(self.batch["gt"])
+        self.updates.accumulate = self.parts_of(count)
         parts = split(self.batch, self.updates.accumulate)
+        self.place = (self.opt["rank"] * count, self.opt["world_size"] * count)
         steps = [self.loss_steps() for _ in parts]
         while self._sum_gradients(parts, steps):
             norms = self.updates.apply()
@@ -214,6 +221,7 @@ class DegradationModel(BaseModel):
         for number, (part, step) in enumerate(zip(parts, steps, strict=True), 1):
             if len(parts) > 1:
                 self._take(part)
+                self.place = (self.opt["rank"] * len(self.batch["gt"]) + (number - 1) * len(part["gt"]), self.place[1])
             with self.updates.micro_batch(last=number == len(parts)):
                 with self.updates.forward():
                     losses = next(step, None)
@@ -222,6 +230,13 @@ class DegradationModel(BaseModel):
                 self.updates.backward(losses)
             self.observed.add(losses)
         return True
+
+    def parts_of(self, count: int) -> int:
+        """Parts that a process's batch of so many samples is split into: as few as the options allow, of equal size."""
+        most = self.train.samples_at_once
+        if most is None:
+            return self.train.accumulate
+        return next(parts for parts in range(1, count + 1) if count % parts == 0 and count // parts <= most)
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the learning rates of an iteration, before it; the warm-up is the option file's."""

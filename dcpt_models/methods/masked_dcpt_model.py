@@ -30,8 +30,8 @@ class MaskedDCPTModel(DCTrainModel):
     """`DCTrainModel` with random patches of the degraded image hidden while training.
 
     The whole clean image is to be reconstructed (L_pix on all pixels), and the degradation to be told from what is
-    left to see (L_cls). Hidden pixels are 0. Which patches are hidden is drawn on the device from the generator that
-    the loop seeds for every iteration. Validation hides nothing.
+    left to see (L_cls). Hidden pixels are 0. Which patches are hidden is drawn on the device, for the samples of all
+    processes from one seed of the iteration, so that it does not depend on their number. Validation hides nothing.
     """
 
     TrainOptions: ClassVar[type] = MaskedDCPTTrainOptions
@@ -39,8 +39,12 @@ class MaskedDCPTModel(DCTrainModel):
 
     def network_input(self) -> torch.Tensor:
         count, _, height, width = self.lq.shape
-        hidden = random_patches(count, height, width, self.train.mask_patch, self.train.mask_ratio, self.lq.device)
-        return torch.where(hidden, 0, self.lq)
+        first, total = self.place
+        generator = torch.Generator(self.lq.device).manual_seed(self.drawing_seed)
+        hidden = random_patches(
+            max(total, count), height, width, self.train.mask_patch, self.train.mask_ratio, self.lq.device, generator
+        )
+        return torch.where(hidden[first : first + count], 0, self.lq)
 
 
 def random_patches(

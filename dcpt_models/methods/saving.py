@@ -10,6 +10,7 @@ import torch
 from dcpt_arch.checkpoints.initialise import initialise
 from dcpt_arch.checkpoints.loading import CheckpointError, read_checkpoint
 from dcpt_models.optim.optimizers import load_optimizer
+from dcpt_models.optim.running_means import share_of
 from dcpt_models.options.changes import changes
 from dcpt_models.runtime.checkpoint_files import save_atomically
 
@@ -58,6 +59,7 @@ def write_state(
     state = {
         "epoch": epoch,
         "iter": iteration,
+        "samples": model.samples,
         "files": files,
         "options": model.options_of_run(),
         "optimizers": [optimizer.state_dict() for optimizer in model.optimizers],
@@ -101,8 +103,8 @@ def resume(model: DegradationModel, state: dict[str, Any], models: Path) -> None
     model.guard.in_a_row = state["bad_in_a_row"]
     if model.updates.scale and state["loss_scale"]:
         model.updates.scale.load_state_dict(state["loss_scale"])
-    if len(state["observed"]) == model.opt["world_size"]:
-        model.observed.load_state_dict(state["observed"][model.opt["rank"]], model.device)
+    observed = share_of(state["observed"], model.opt["rank"], model.opt["world_size"])
+    model.observed.load_state_dict(observed, model.device)
 
 
 def _check_optimizers(saved: dict[str, Any], asked: dict[str, Any]) -> None:

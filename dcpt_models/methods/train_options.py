@@ -22,6 +22,8 @@ class TrainOptions:
         ema_decay: Share of the moving average of each trained network's weights that stays each iteration; 0 for none.
         grad_clip: Largest norm of each network's gradient; none for no clipping.
         accumulate: Parts that each process's batch is split into, one after the other in memory, for one update.
+        samples_at_once: In its place, the most samples that a process computes at once; the parts follow from it, also
+            when the number of processes or the batch changes.
         precision: What convolutions and matrix products compute in while training ("bf16", "fp16" with a loss scale);
             weights, updates and validation are fp32.
         compile: Whether networks are compiled (torch.compile) for training.
@@ -38,6 +40,7 @@ class TrainOptions:
     ema_decay: Annotated[float, Range(least=0, below=1)] = 0.0
     grad_clip: Positive | None = None
     accumulate: Count = 1
+    samples_at_once: Count | None = None
     precision: Precision = "fp32"
     compile: bool = False
     channels_last: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
@@ -43,3 +43,16 @@ class Averages:
     def load_state_dict(self, state: Mapping[str, list[float]], device: torch.device) -> None:
         """Go on from `state_dict`."""
         self._sums = {name: torch.tensor(entry, device=device) for name, entry in state.items()}
+
+
+def share_of(observed: Sequence[Mapping[str, list[float]]], rank: int, world_size: int) -> Mapping[str, list[float]]:
+    """What a process goes on from, of what each had observed: its own; of another number of processes, their mean.
+
+    What one process has observed may be all that there is, if it saved alone.
+    """
+    if len(observed) == world_size:
+        return observed[rank]
+    return {
+        name: [sum(part) / len(observed) for part in zip(*(o[name] for o in observed), strict=True)]
+        for name in observed[0]
+    }

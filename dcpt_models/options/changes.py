@@ -10,6 +10,11 @@ OVERRULED = "overruled by the training state; a new run from its weights takes i
 LOADED = "without effect: the weights are the checkpoint's"
 FITTING = "takes effect if the checkpoint's weights still fit"
 OTHER_SAMPLES = "takes effect: from here on, samples are others than they would have been"
+OTHER_BATCHES = "takes effect: from here on, an iteration has another batch; the stream of samples goes on where it was"
+OTHER_PROCESSES = (
+    "takes effect: with datasets:train:batch_size, all is as it was; with batch_size_per_gpu, an iteration has another "
+    "batch from here on"
+)
 SAME_SAMPLES = "takes effect; results do not depend on it"
 COURSE = "takes effect, but a scheduler keeps its course"
 
@@ -24,8 +29,9 @@ EFFECTS: dict[tuple[str, ...], str] = {
     ("path", "param_key_*"): LOADED,
     ("path", "strict_load_*"): LOADED,
     ("manual_seed",): OTHER_SAMPLES,
-    ("processes",): OTHER_SAMPLES,
+    ("processes",): OTHER_PROCESSES,
     ("datasets", "train"): OTHER_SAMPLES,
+    ("datasets", "train", "batch_size*"): OTHER_BATCHES,
     ("datasets", "train", "name"): SAME_SAMPLES,
     ("datasets", "train", "num_worker_per_gpu"): SAME_SAMPLES,
     ("datasets", "train", "pin_memory"): SAME_SAMPLES,

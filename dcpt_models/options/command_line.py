@@ -161,9 +161,25 @@ def _complete(
     opt["dist"] = launcher != "none"
     opt["rank"], opt["world_size"] = start_processes(launcher, opt["num_gpu"] > 0, **dist_params)
 
+    _check_shares(opt)
     _complete_paths(opt, root)
     opt["datasets"] = {key: _complete_dataset(key, section, opt, root) for key, section in values["datasets"].items()}
     return opt
+
+
+def _check_shares(opt: dict[str, Any]) -> None:
+    """Refuse a batch of all processes together that these processes cannot share."""
+    processes, train = opt["world_size"], opt["datasets"].get("train") or {}
+    parts = (opt.get("train") or {}).get("accumulate", 1)
+    for section in (*train.get("progressive", ()), train):
+        total = section.get("batch_size")
+        if total and total % (processes * parts):
+            even = ", ".join(str(n) for n in range(1, total + 1) if total % (n * parts) == 0)
+            each = f" in {parts} parts each (train:accumulate; train:samples_at_once follows)" if parts > 1 else ""
+            raise OptionError(
+                f"key 'datasets:train:batch_size': {total} samples cannot be shared evenly by {processes} "
+                f"processes{each}; start {even} of them"
+            )
 
 
 def _complete_paths(opt: dict[str, Any], root: Path) -> None:

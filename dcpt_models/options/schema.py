@@ -200,12 +200,20 @@ def _needs_of_training(values: dict[str, Any], model: Any) -> list[Problem]:
 def _check_together(values: dict[str, Any]) -> list[Problem]:
     """What does not go together for training, whatever the method."""
     problems = []
-    parts, data = values["train"].get("accumulate", 1), values["datasets"]["train"]
-    for section in (*data.get("progressive", ()), {"batch_size_per_gpu": 1, **data}):
-        batch = section["batch_size_per_gpu"]
-        if batch % parts:
-            even = ", ".join(str(n) for n in range(1, batch + 1) if batch % n == 0)
-            problems.append(Problem(("train", "accumulate"), f"must divide batch_size_per_gpu, {batch}: {even}"))
+    train, data = values["train"], values["datasets"]["train"]
+    parts = train.get("accumulate", 1)
+    if parts > 1 and train.get("samples_at_once"):
+        why = "says what train:accumulate says too; remove one of them"
+        problems.append(Problem(("train", "samples_at_once"), why))
+    for section in (*data.get("progressive", ()), data):
+        total, batch = section.get("batch_size"), section.get("batch_size_per_gpu")
+        if total and batch:
+            why = f"is of all processes together, batch_size_per_gpu ({batch}) of one; set one of them to null"
+            problems.append(Problem(("datasets", "train", "batch_size"), why))
+        elif (total or batch or 1) % parts:
+            name, samples = ("batch_size", total) if total else ("batch_size_per_gpu", batch or 1)
+            even = ", ".join(str(n) for n in range(1, samples + 1) if samples % n == 0)
+            problems.append(Problem(("train", "accumulate"), f"must divide {name}, {samples}: {even}"))
     best = (values.get("logger") or {}).get("keep_best")
     known = [*((values.get("val") or {}).get("metrics") or {}), *(["accuracy"] if values.get("network_dc") else [])]
     if best is not None and best not in known:

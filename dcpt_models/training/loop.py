@@ -215,6 +215,7 @@ class _Loop:
                 "are sound. Start anew from one (path:pretrain_network_g) with a lower learning rate or train:grad_clip"
             )
         self.logger.info(f"Saving checkpoint {iteration}")
+        self.model.samples = self.samples(iteration)
         with self.progress.paused():
             self.model.save(self._epoch(iteration), iteration, alone)
         self.saved = iteration
@@ -266,10 +267,12 @@ class _Loop:
             self.model.save_networks("best")
 
     def _log_plan(self) -> None:
-        dataset, accumulate = self.train_loader.dataset, self.model.updates.accumulate
+        dataset = self.train_loader.dataset
+        samples = self.samples(1) - self.samples(0)
+        accumulate = self.model.parts_of(samples // self.run.world_size)
         parts = f", in {accumulate} parts" if accumulate > 1 else ""
         self.logger.info(
-            f"{len(dataset)} training samples an epoch, {self.samples(1)} an iteration ({self.run.world_size} processes"
+            f"{len(dataset)} training samples an epoch, {samples} an iteration ({self.run.world_size} processes"
             f"{parts}), {self.total} iterations = {self.samples(self.total) / len(dataset):.1f} epochs"
         )
         if hasattr(dataset, "counts"):

@@ -31,6 +31,7 @@ class Run:
         resume_state: The training state to resume from, or None.
         resume_models: The folder of the networks saved with it.
         start: Iterations already done.
+        samples: Samples read until then by all processes, or None if the state does not say so.
         events: What takes the run's curves, as TensorBoard's writer does; None but on the first process.
 
     Raises:
@@ -64,6 +65,7 @@ class Run:
             if opt["auto_resume"] and (newest := from_first(self._newest)):
                 self._go_on_from(newest)
             self.start: int = self.resume_state["iter"] if self.resume_state else 0
+            self.samples: int | None = self.resume_state.get("samples") if self.resume_state else None
             if self.rank == 0:
                 self._forget_what_comes_again()
             self.events = start_scalars(opt, self.start)

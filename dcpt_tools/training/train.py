@@ -25,7 +25,7 @@ def work() -> None:
     opt = given_options(arguments, ROOT, is_train=True)
     check_folders(opt["datasets"], opt.get("degradations"))
     with Run(opt) as run:
-        train_loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start)
+        train_loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start, run.samples)
         train(run, train_loader, build_val_loaders(opt["datasets"], run.rank, run.world_size))
 
 

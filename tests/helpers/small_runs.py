@@ -96,7 +96,7 @@ def launch(file: Path, *flags: str, root: Path | None = None) -> Results:
     opt = completed(file, *flags, root=root)
     check_folders(opt["datasets"], opt.get("degradations"))
     with Run(opt) as run:
-        loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start)
+        loader = build_train_loader(opt["datasets"]["train"], run.rank, run.world_size, run.start, run.samples)
         return train(run, loader, build_val_loaders(opt["datasets"]))
 
 

@@ -246,8 +246,8 @@ def test_changed_options_are_named_with_what_becomes_of_them(
         "train:total_iter": "3 -> 4 (takes effect, but a scheduler keeps its course)",
         "train:ema_decay": "0.9 -> 0.5 (takes effect)",
         "train:grad_clip": "0.1 -> None (takes effect)",
-        "datasets:train:batch_size_per_gpu": "4 -> 2 (takes effect: from here on, samples are others than they would "
-        "have been)",
+        "datasets:train:batch_size_per_gpu": "4 -> 2 (takes effect: from here on, an iteration has another batch; "
+        "the stream of samples goes on where it was)",
         "datasets:train:num_worker_per_gpu": "not set -> 1 (takes effect; results do not depend on it)",
         "path:param_key_g": "not set -> params (without effect: the weights are the checkpoint's)",
     }
