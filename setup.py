@@ -54,6 +54,7 @@ setup(
         "mmcv-lite>=2.1",
         "opencv-python>=4.8",
         "lmdb>=1.4",
+        "fsspec>=2023.5",
         "pillow>=10.0",
         "safetensors>=0.4",
         "scipy>=1.10",

@@ -15,6 +15,7 @@ from dcpt_data.sources.published import get_source
 from dcpt_data.stores.folder_store import FolderStore, Picture, Store
 from dcpt_data.stores.lmdb_format import Side
 from dcpt_data.stores.lmdb_store import open_lmdb, peek_metadata
+from dcpt_data.stores.staging import is_url, stage
 
 LMDB_SUFFIX = ".lmdb"
 
@@ -53,6 +54,15 @@ def lmdb_of_source(datasets_root: str | Path, name: str) -> Path:
     return Path(datasets_root, "lmdb", name + LMDB_SUFFIX)
 
 
+def _lmdb_at(place: str, backend: IOBackend | None) -> Path:
+    """An LMDB where it can be read: there, or a copy of it on a disk of this machine."""
+    if backend is not None and backend.stage_to and (is_url(place) or Path(place).is_dir()):
+        return stage(place, backend.stage_to)
+    if is_url(place):
+        raise DataError(f"{place} is no folder: say `io_backend: {{type: lmdb, stage_to: DIR}}` to have it copied")
+    return Path(place)
+
+
 def locate(options: SetOptions, backend: IOBackend | None = None) -> Images:
     """Fill in what a `source` says, and check that what remains names a set of images.
 
@@ -65,12 +75,13 @@ def locate(options: SetOptions, backend: IOBackend | None = None) -> Images:
     """
     source = get_source(options.source) if options.source else None
     about = f"{source.about}; {source.where}" if source else "your own folder"
-    lmdb = Path(options.lmdb) if options.lmdb else None
+    lmdb = _lmdb_at(options.lmdb, backend) if options.lmdb else None
     own_folders = options.dataroot_gt is not None or options.dataroot_lq is not None
     if lmdb is not None and (own_folders or options.pairing):
         raise DataError(f"`lmdb: {lmdb}` says where all images are and how they pair; leave dataroot_* and pairing out")
     if lmdb is None and source and backend and backend.type == "lmdb" and not own_folders:
-        lmdb = lmdb_of_source(options.datasets_root, source.name)
+        root = options.datasets_root.rstrip("/")
+        lmdb = _lmdb_at(f"{root}/lmdb/{source.name}{LMDB_SUFFIX}", backend)
     degradation = options.degradation or (source.degradation if source else None)
     if lmdb is not None:
         there = lmdb.is_dir()

@@ -45,9 +45,12 @@ class IOBackend:
     Attributes:
         type: "disk" for the folders of sources.yml, "lmdb" for `lmdb/NAME.lmdb` below the same root, as
             `dcpt lmdb` makes it. Folders and LMDBs of one's own are told by their names instead.
+        stage_to: Folder on a disk of the machine that LMDBs are copied to first, once for all its processes; `$TMPDIR`
+            and the like are filled in. None to read them where they lie.
     """
 
     type: Literal["disk", "lmdb"] = "disk"
+    stage_to: str | None = None
 
     def __post_init__(self) -> None:
         known = get_args(get_type_hints(IOBackend)["type"])

@@ -18,7 +18,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import lmdb
 import numpy as np
@@ -102,6 +102,17 @@ def key_of(name: str, side: Side, sides: int) -> bytes:
 
 def write_records(transaction: lmdb.Transaction, metadata: Metadata, index: Index) -> None:
     """Put both records; with them an LMDB is complete."""
+    transaction.put(INDEX, index_to_bytes(index))
+    transaction.put(METADATA, json.dumps(metadata_to_record(metadata)).encode())
+
+
+def metadata_to_record(metadata: Metadata) -> dict[str, Any]:
+    """Metadata as plain values, with format and version."""
+    return {"format": FORMAT, "version": VERSION, **dataclasses.asdict(metadata)}
+
+
+def index_to_bytes(index: Index) -> bytes:
+    """An index as a file of NumPy."""
     arrays: dict[str, np.ndarray] = {}
     for side, entries in index.sides.items():
         text = np.frombuffer(entries.names.text, np.uint8)
@@ -110,9 +121,7 @@ def write_records(transaction: lmdb.Transaction, metadata: Metadata, index: Inde
         arrays["partners"] = index.partners
     file = io.BytesIO()
     np.savez(file, **arrays)  # type: ignore[arg-type]  # taken for the option that comes before them
-    transaction.put(INDEX, file.getvalue())
-    record = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(metadata)}
-    transaction.put(METADATA, json.dumps(record).encode())
+    return file.getvalue()
 
 
 def read_metadata(transaction: lmdb.Transaction, path: str) -> Metadata | None:
@@ -128,6 +137,18 @@ def read_metadata(transaction: lmdb.Transaction, path: str) -> Metadata | None:
         return None
     try:
         record = json.loads(bytes(data))
+    except ValueError as error:
+        raise DataError(f"{path}: its metadata are damaged ({error}); copy it again, or make it again") from error
+    return metadata_from_record(record, path)
+
+
+def metadata_from_record(record: Any, path: str) -> Metadata | None:
+    """Metadata from what `metadata_to_record` has made; None if it is of another maker.
+
+    Raises:
+        DataError: If it is damaged, or of another version.
+    """
+    try:
         if record.pop("format") != FORMAT:
             return None
         version = record.pop("version")
@@ -150,6 +171,15 @@ def read_index(transaction: lmdb.Transaction, path: str) -> Index:
     data = transaction.get(INDEX)
     if data is None:
         raise DataError(f"{path}: its index is missing; copy it again, or make it again")
+    return index_from_bytes(data, path)
+
+
+def index_from_bytes(data: bytes | memoryview, path: str) -> Index:
+    """The index of a file of NumPy.
+
+    Raises:
+        DataError: See `read_index`.
+    """
     try:
         with np.load(io.BytesIO(data)) as file:
             arrays = {name: file[name] for name in file.files}

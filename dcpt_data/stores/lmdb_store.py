@@ -17,6 +17,7 @@ from dcpt_data.images.pixels import EncodedImage, Window
 from dcpt_data.stores.folder_store import Picture
 from dcpt_data.stores.lmdb_environment import LmdbFile
 from dcpt_data.stores.lmdb_format import ROW, Entries, Form, Metadata, Side, key_of, read_index, read_metadata
+from dcpt_data.stores.lmdb_shards import Shards, is_sharded, read_shards, read_shards_metadata
 from dcpt_data.stores.name_table import NameTable, refuse_paths
 
 ENGINE_INDEX = "meta_info.txt"  # lies beside data.mdb where BasicSR made the LMDB, or is to read it
@@ -67,6 +68,10 @@ class LmdbStore:
         with self.record(index) as buffer:
             return len(buffer), zlib.crc32(buffer)
 
+    def file_of(self, index: int) -> LmdbFile:
+        """The LMDB that an image is in."""
+        return self.file
+
     @contextmanager
     def record(self, index: int) -> Iterator[bytes | memoryview]:
         """The bytes of an image in the memory map, valid within the `with`.
@@ -75,14 +80,15 @@ class LmdbStore:
             DataError: If the record is missing or has another size than the index says.
         """
         key = key_of(self.names[index], self.side, self.sides)
-        with self.file.transaction() as transaction:
+        file = self.file_of(index)
+        with file.transaction() as transaction:
             buffer = transaction.get(key)
             if buffer is None:
-                raise DataError(f"{self.file.path}: record '{_shown(key)}' is missing; copy the LMDB or make it again")
+                raise DataError(f"{file.path}: record '{_shown(key)}' is missing; copy the LMDB or make it again")
             size = int(self.rows["size"][index])
             if self.checked and len(buffer) != size:
                 raise DataError(
-                    f"{self.file.path}: record '{_shown(key)}' is truncated: it has {len(buffer):,} of {size:,} "
+                    f"{file.path}: record '{_shown(key)}' is truncated: it has {len(buffer):,} of {size:,} "
                     "bytes; copy the LMDB or make it again"
                 )
             yield buffer
@@ -95,19 +101,40 @@ class LmdbStore:
         """
         with self.record(index) as buffer:
             if self.checked and zlib.crc32(buffer) != self.rows["checksum"][index]:
-                raise DataError(f"{self.file.path}: record '{self._key(index)}' is damaged: its checksum differs")
+                raise DataError(
+                    f"{self.file_of(index).path}: record '{self._key(index)}' is damaged: its checksum differs"
+                )
         if self.form == "raw":
             return
         pixels = self.encoded(index).pixels()
-        found, expected = pixels.shape[:2], self.shape(index)
+        found, expected, place = pixels.shape[:2], self.shape(index), self.file_of(index).path
         if found != expected or (self.checked and pixels.itemsize != self.rows["depth"][index]):
             raise DataError(
-                f"{self.file.path}: record '{self._key(index)}' is an image of {found[1]}x{found[0]} pixels and "
+                f"{place}: record '{self._key(index)}' is an image of {found[1]}x{found[0]} pixels and "
                 f"{8 * pixels.itemsize} bit, not as the index says ({expected[1]}x{expected[0]})"
             )
 
     def _key(self, index: int) -> str:
         return _shown(key_of(self.names[index], self.side, self.sides))
+
+
+class ShardedStore(LmdbStore):
+    """One side of a set of shards.
+
+    Args:
+        path: Of the set.
+        shards: The set.
+        side: Which side.
+    """
+
+    def __init__(self, path: str | Path, shards: Shards, side: Side) -> None:
+        sides = len(shards.index.sides)
+        super().__init__(shards.files[0], side, sides, shards.metadata.form, shards.index.sides[side])
+        self.root = str(Path(path, side) if sides > 1 else path)
+        self.files, self.ends = shards.files, shards.ends[side]
+
+    def file_of(self, index: int) -> LmdbFile:
+        return self.files[int(np.searchsorted(self.ends, index, side="right"))]
 
 
 class StoredImage:
@@ -160,17 +187,23 @@ def peek_metadata(path: str | Path) -> Metadata | None:
     Raises:
         DataError: See `open_lmdb`.
     """
+    if is_sharded(path):
+        return read_shards_metadata(path)
     file = LmdbFile.at(path)
     with file.transaction() as transaction:
         return read_metadata(transaction, file.path)
 
 
 def open_lmdb(path: str | Path) -> LmdbContents:
-    """Open an LMDB of this package, or one that BasicSR made.
+    """Open an LMDB of this package, a set of shards, or one that BasicSR made.
 
     Raises:
         DataError: If there is none, it is cut off or damaged, of another version, or of another maker.
     """
+    if is_sharded(path):
+        shards = read_shards(path)
+        sides = {side: ShardedStore(path, shards, side) for side in shards.index.sides}
+        return LmdbContents(shards.metadata, dict(sides), shards.index.partners)
     file = LmdbFile.at(path)
     with file.transaction() as transaction:
         metadata = read_metadata(transaction, file.path)

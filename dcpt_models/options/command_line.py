@@ -127,7 +127,12 @@ def find_option_file(given: str, root: Path) -> Path:
 
 
 def resolve(given: str, root: Path) -> str:
-    """An absolute path: relative ones are taken from the current folder if they exist there, else from `root`."""
+    """An absolute path: relative ones are taken from the current folder if they exist there, else from `root`.
+
+    A URL stays as it is.
+    """
+    if "://" in given:
+        return given
     path = Path(given).expanduser()
     return str(path.absolute() if path.exists() else root / path)
 

@@ -1,9 +1,11 @@
-"""Make LMDBs, from which training reads crops at the speed of memory; or check some.
+"""Make LMDBs, from which training reads crops at the speed of memory; check some, or copy them to a local disk.
 
   dcpt lmdb --source Rain200L WED --root datasets
   dcpt lmdb -opt options/dcpt_promptir_5d.yml
   dcpt lmdb --gt clear --lq hazy --pairing prefix --degradation haze --out haze.lmdb
+  dcpt lmdb --source RESIDE-OTS --shards 16
   dcpt lmdb --verify datasets/lmdb/*.lmdb
+  dcpt lmdb --stage s3://bucket/sets/RESIDE-OTS.lmdb --to /scratch/lmdb
 
 One that was interrupted or killed, or ran out of disk, is resumed when the same command is given again.
 docs/LMDB.md tells what is in an LMDB, and what each form costs in disk and time.
@@ -21,9 +23,11 @@ from dcpt_data.datasets.locating import locate, open_images
 from dcpt_data.datasets.options import SetOptions
 from dcpt_data.preparation.lmdb_creation import create_lmdb
 from dcpt_data.preparation.lmdb_plans import Plan, plan_for_basicsr, plan_lmdb, plan_source, sources_read
+from dcpt_data.preparation.lmdb_sharding import create_shards
 from dcpt_data.preparation.lmdb_verification import verify_lmdb
 from dcpt_data.sources.published import expand
 from dcpt_data.stores.lmdb_format import FORMS
+from dcpt_data.stores.staging import stage
 from dcpt_models.options.command_line import datasets_of
 from dcpt_models.runtime.command import add_import, run_command
 from dcpt_tools.places import ROOT, option_file
@@ -37,6 +41,9 @@ def parse() -> argparse.Namespace:
     what.add_argument("-opt", metavar="FILE", help="all published data sets that an option file reads")
     what.add_argument("--gt", metavar="FOLDER", help="ground truth, or photographs to degrade, of your own")
     what.add_argument("--verify", nargs="+", type=Path, metavar="FILE", help="read LMDBs again; 1 if any image is bad")
+    what.add_argument("--stage", nargs="+", metavar="PLACE", help="copy LMDBs, from folders or URLs, to a local disk")
+    parser.add_argument("--to", metavar="DIR", help="where --stage copies to: the option file's stage_to")
+    parser.add_argument("--shards", type=int, metavar="N", help="make N LMDBs at the same time that are read as one")
     parser.add_argument("--root", help="root of the data sets (default: datasets, or the option file's)")
     parser.add_argument("--lq", metavar="FOLDER", help="degraded images of your own")
     parser.add_argument(
@@ -64,6 +71,10 @@ def parse() -> argparse.Namespace:
         parser.error("--gt needs --out, the LMDB to make, and --degradation, the class label of the images")
     if len(arguments.pairing) > 2:
         parser.error("--pairing takes a rule's name or two templates")
+    if bool(arguments.stage) != bool(arguments.to):
+        parser.error("--stage and --to belong together: which LMDBs, and where to")
+    if arguments.shards is not None and (arguments.shards < 1 or arguments.for_basicsr):
+        parser.error("--shards must be 1 or more, and BasicSR cannot read shards")
     if arguments.workers is not None and arguments.workers < 1:
         parser.error("--workers must be 1 or more")
     arguments.form = arguments.form or ("original" if arguments.for_basicsr else "raw")
@@ -76,6 +87,10 @@ def work() -> None:
     if arguments.verify:
         verify(arguments, begun)
         return
+    if arguments.stage:
+        copies = {place: str(stage(place, arguments.to)) for place in arguments.stage}
+        print(to_json(copies) if arguments.json else "\n".join(copies.values()))
+        return
     plans = plans_of(arguments)
     there = [plan.out for plan in plans if plan.out.exists()]
     if there and not arguments.opt:
@@ -83,7 +98,10 @@ def work() -> None:
     for plan in plans:
         if plan.out not in there:
             with ProgressBar(desc=plan.out.name, unit="image") as bar:
-                create_lmdb(plan, arguments.workers, bar.report)
+                if arguments.shards:
+                    create_shards(plan, arguments.shards, arguments.workers, bar.report)
+                else:
+                    create_lmdb(plan, arguments.workers, bar.report)
     made = {str(plan.out): _described(plan, plan.out in there) for plan in plans}
     if arguments.json:
         print(to_json({"lmdbs": made, "seconds": round(time.time() - begun, 1)}))
@@ -138,7 +156,7 @@ def _described(plan: Plan, kept: bool) -> dict:
         "form": plan.metadata.form,
         "degradation": plan.metadata.degradation,
         "images": plan.metadata.images,
-        "bytes": (plan.out / "data.mdb").stat().st_size,
+        "bytes": sum(file.stat().st_size for file in plan.out.rglob("data.mdb")),
         "kept": kept,
     }
 
