@@ -45,3 +45,10 @@ def test_classical_methods_are_tuned_on_other_photographs(commands: Commands, tm
     for method in ("non-local means (OpenCV)", "Telea (OpenCV)", "gamma"):
         assert rows[method]["PSNR"] > rows[method]["input"] + 1, rows[method]
     assert rows["Telea (OpenCV)"]["knows"] and not rows["gamma"]["knows"]
+
+
+def test_a_set_in_shards_is_opened(commands: Commands, tmp_path: Path) -> None:
+    done = commands.run("tools/benchmark.py", "index", "--pairs", "400", "--repeats", "1", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    ((row,),) = (table["rows"] for table in json.loads(done.stdout)["tables"])
+    assert (row["pairs"], row["shards"]) == ("400", 8)
