@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from dcpt_common import write_atomically
+from dcpt_common.files import partial_path
 from dcpt_data.errors import DataError
 from dcpt_data.preparation.lmdb_creation import create_lmdb
 from dcpt_data.preparation.lmdb_plans import Part, Plan
-from dcpt_data.stores.lmdb_environment import partial_folder
 from dcpt_data.stores.lmdb_format import Side
 from dcpt_data.stores.lmdb_shards import write_shards
 from dcpt_data.stores.name_table import NameTable
@@ -42,7 +42,7 @@ def create_shards(
         DataError: If there are fewer samples than shards, the set exists, another one was begun in its place, or
             as `create_lmdb` says.
     """
-    out, partial = plan.out, partial_folder(plan.out)
+    out, partial = plan.out, partial_path(plan.out)
     if out.exists():
         raise DataError(f"{out} exists; remove it first to make it again, or check it with --verify")
     plans = split_plan(plan, count, partial)

@@ -21,8 +21,8 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
+from dcpt_common.files import partial_path
 from dcpt_data.errors import DataError
-from dcpt_data.stores.lmdb_environment import partial_folder
 
 CHUNK = 2**24  # bytes that one checksum is of
 SUMS = ".sums"  # ends the name of the file of checksums
@@ -112,7 +112,7 @@ def _alone(copy: Path) -> Iterator[None]:
 
 
 def _copy_all(system: Any, files: dict[str, dict[str, Any]], copy: Path) -> None:
-    partial = partial_folder(copy)
+    partial = partial_path(copy)
     size = sum(info["size"] for info in files.values())
     there = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
     free = shutil.disk_usage(copy.parent).free

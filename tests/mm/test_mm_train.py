@@ -51,7 +51,7 @@ def test_pre_training_is_resumed_and_fine_tuned_and_restores_a_photograph(
         done = commands.run(*line, cwd=home)
         assert done.returncode == 0, done.stderr + done.stdout
         outputs.append(done.stderr)
-    assert "Going on from iteration 1" in outputs[1]
+    assert "Resuming from iteration 1" in outputs[1]
     assert "dcpt_promptir_5d/models/net_g_latest.pth" in outputs[2]
     assert list(runs["finetune_promptir_5d"].rglob("events.out.tfevents.*"))
     last = json.loads((runs["finetune_promptir_5d"] / "validation.jsonl").read_text().splitlines()[-1])
