@@ -49,6 +49,7 @@ setup(
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
+        "numpy>=1.24",
         "basicsr==1.4.2",
         "mmengine>=0.10.7",
         "mmcv-lite>=2.1",
@@ -59,8 +60,6 @@ setup(
         "safetensors>=0.4",
         "scipy>=1.10",
         "scikit-image>=0.22",
-        "addict>=2.4",
-        "yapf>=0.40",
         "pyyaml>=6.0",
         "tifffile>=2023.8",
         "tqdm>=4.65",

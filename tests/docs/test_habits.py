@@ -51,3 +51,16 @@ def test_a_report_of_a_fault_has_what_env_prints() -> None:
     fields = {field["id"]: field for field in form["body"]}
     assert "`dcpt env`" in fields["env"]["attributes"]["label"]
     assert fields["env"]["validations"]["required"]
+
+
+def test_what_is_required_is_imported() -> None:
+    block = SETUP.split("install_requires=[")[1].split("]")[0]
+    modules = {"basicsr": "basicsr", "mmcv-lite": "mmcv", "opencv-python": "cv2", "pillow": "PIL", "pyyaml": "yaml"} | {
+        "scikit-image": "skimage"
+    }
+    names = re.findall(r'"([\w-]+)[<>=]', block)
+    assert len(names) > 12
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("dcpt_*/**/*.py"))
+    sources += (ROOT / "dcpt_compat.py").read_text(encoding="utf-8")
+    unused = [name for name in names if not re.search(rf"^\s*(import|from) {modules.get(name, name)}\b", sources, re.M)]
+    assert unused == []
