@@ -24,6 +24,7 @@ class BuildWithOptions(build_py):
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"]
 PLOTS = ["matplotlib>=3.8"]
 STUDY = ["scikit-learn>=1.4", *PLOTS]
+SPANDREL = ["spandrel>=0.4.1"]
 
 setup(
     name="dcpt",
@@ -65,10 +66,11 @@ setup(
         "jinja2>=3.1",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT, *STUDY],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel-extra-arches>=0.2", *SPANDREL, *EXPORT, *STUDY],
         "dev": ["ruff>=0.9", "mypy>=1.14", "pre-commit>=3.5"],
         "wandb": ["wandb"],
         "export": EXPORT,
+        "spandrel": SPANDREL,
         "plots": PLOTS,
         "study": STUDY,
         "metrics": ["pyiqa>=0.1.11"],
