@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,9 @@ def describe(content: Mapping[str, Any], file: str) -> Any:
             raise CheckpointError(f"{file}: spandrel cannot open it ({first[:200]})") from error
     if found is None:
         raise CheckpointError(
-            f"{file}: weights of a network that neither this package nor spandrel knows (first key "
-            f"'{next(iter(weights.state))}'){'' if _extra() else '; more are in pip install spandrel-extra-arches'}"
+            f"{file}: weights of an unknown network (first key '{next(iter(weights.state))}'); neither this package "
+            "nor spandrel has it. One of your own is known once its file is imported (--import FILE.py)"
+            + ("" if _extra() else "; more networks: pip install spandrel-extra-arches")
         )
     name, takes, gives = found.architecture.name, found.input_channels, found.output_channels
     if not hasattr(found, "purpose") or found.purpose == "Inpainting":
@@ -143,11 +145,11 @@ def describe(content: Mapping[str, Any], file: str) -> Any:
 def _loader(file: str, first: str) -> tuple[Any, type[Exception]]:
     """Spandrel's loader with all architectures that are installed, and the error by which it says that none fits."""
     try:
-        spandrel = importlib.import_module("spandrel")
+        spandrel = _import("spandrel")
     except ImportError as error:
         raise CheckpointError(
-            f"{file}: weights of a network that is none of ours (first key '{first}'); spandrel opens many more: "
-            f"{INSTALL}"
+            f"{file}: weights of an unknown network (first key '{first}'). One of your own is known once its file is "
+            f"imported (--import FILE.py); spandrel opens many of others: {INSTALL}"
         ) from error
     registry = type(spandrel.MAIN_REGISTRY)()  # of its own: the global one stays as it is
     registry.add(*spandrel.MAIN_REGISTRY.architectures())
@@ -159,6 +161,12 @@ def _loader(file: str, first: str) -> tuple[Any, type[Exception]]:
 
 def _extra() -> Any:
     try:
-        return importlib.import_module("spandrel_extra_arches")
+        return _import("spandrel_extra_arches")
     except ImportError:
         return None
+
+
+def _import(name: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, at how their architectures are written
+        return importlib.import_module(name)

@@ -26,14 +26,22 @@ class Restoration:
     Attributes:
         original: The photograph.
         result: Its restoration at full strength, with all that the photograph carries.
-        tiling: How it was cut.
+        tiling: How it was cut, if that is known.
         seconds: What that took, reading and writing aside.
     """
 
     original: ImageFile
     result: ImageFile
-    tiling: Tiling
-    seconds: float
+    tiling: Tiling | None = None
+    seconds: float = 0.0
+
+    @classmethod
+    def of(
+        cls, original: ImageFile, pixels: np.ndarray, tiling: Tiling | None = None, seconds: float = 0.0
+    ) -> Restoration:
+        """What the pixels that a network gave make of a photograph; transparency grows with them."""
+        alpha = None if original.alpha is None else enlarge(original.alpha, *pixels.shape[:2])
+        return cls(original, replace(original, pixels=pixels, alpha=alpha), tiling, seconds)
 
     def at(self, strength: float) -> ImageFile:
         """The file to write: the photograph with `strength`, 0 to 1, of what was changed."""
@@ -42,6 +50,7 @@ class Restoration:
     def facts(self) -> dict[str, Any]:
         """What a record says of it."""
         height, width, _ = self.result.pixels.shape
+        assert self.tiling is not None
         return {
             "width": width,
             "height": height,
@@ -62,8 +71,7 @@ def restore_image(
     """
     begun = time.perf_counter()
     pixels, tiling = restorer.restore(original.pixels, progress)
-    alpha = None if original.alpha is None else enlarge(original.alpha, *pixels.shape[:2])
-    return Restoration(original, replace(original, pixels=pixels, alpha=alpha), tiling, time.perf_counter() - begun)
+    return Restoration.of(original, pixels, tiling, time.perf_counter() - begun)
 
 
 def as_tensor(pixels: np.ndarray) -> torch.Tensor:
