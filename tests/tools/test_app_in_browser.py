@@ -16,14 +16,10 @@ from commands import Commands
 
 from dcpt_data.images.photograph_files import ImageFile, write_image_file
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER),
-    reason="no Chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)",
-)
+MISSING = "no Chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)"
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=MISSING)
 webdriver = pytest.importorskip("selenium.webdriver", reason="drives the browser: pip install selenium")
 FLAGS = (
     "--headless=new",
@@ -63,7 +59,7 @@ def browser(folder: Path) -> Iterator[Any]:
 
 
 def wait(condition: Any, seconds: float = 120) -> Any:
-    """What a condition gives once it gives something; elements that the page replaces meanwhile are looked for again."""
+    """What a condition gives once it gives something; elements that the page replaces are looked for again."""
     from selenium.common.exceptions import WebDriverException
 
     end, last = time.monotonic() + seconds, None
@@ -114,7 +110,8 @@ def test_a_visit(
 
     # Nothing was asked of another machine.
     logged = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [one["params"]["request"]["url"] for one in logged if one["method"] == "Network.requestWillBeSent"]
+    sent = [one["params"] for one in logged if one["method"] == "Network.requestWillBeSent"]
+    asked = [one["request"]["url"] for one in sent if one["documentURL"].startswith(server.address)]
     assert len(asked) > 10
     assert [url for url in asked if not url.startswith((server.address, "data:", "blob:"))] == []
 
