@@ -18,6 +18,7 @@ import threading
 from pathlib import Path
 
 from dcpt_arch.checkpoints.loading import CheckpointError
+from dcpt_common.arguments import whole
 from dcpt_models.errors import OptionError
 from dcpt_models.inference.restorer import RestoreError
 from dcpt_models.runtime.command import add_import, run_command
@@ -26,7 +27,7 @@ from dcpt_tools.photographs.page.engine import Engine
 from dcpt_tools.photographs.page.limits import Limits
 from dcpt_tools.photographs.page.server import LOCAL, OnlyHere, silence
 from dcpt_tools.photographs.page.sessions import Sessions
-from dcpt_tools.photographs.restore import add_running, whole
+from dcpt_tools.photographs.restore import add_running
 
 CHECKPOINT = 2_000_000_000  # bytes of the largest checkpoint that can be opened on the page
 

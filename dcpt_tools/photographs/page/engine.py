@@ -20,8 +20,9 @@ from dcpt_models.errors import OptionError
 from dcpt_models.inference.diagnoser import Diagnoser, load_diagnoser
 from dcpt_models.inference.diagnosis_sheet import heat
 from dcpt_models.inference.packaged import default_package
-from dcpt_models.inference.restorer import Restorer, choose_device
+from dcpt_models.inference.restorer import Restorer
 from dcpt_models.metrics.by_name import psnr
+from dcpt_models.runtime.devices import choose_device
 from dcpt_tools.photographs.degrade import parameters
 from dcpt_tools.photographs.page.sessions import Photograph
 from dcpt_tools.photographs.steps import as_shown, as_tensor, compare, restore_image
@@ -71,8 +72,8 @@ class Engine:
         if name not in self.files:
             raise OptionError(f"no network {name!r} here; choose one of the list")
         given = self.arguments
-        network = self._network(self.files[name])
-        return Restorer(network, self.device, given.precision, ensemble, tile, given.overlap, given.max_memory)
+        network, memory = self._network(self.files[name]), given.max_memory and int(1e9 * given.max_memory)
+        return Restorer(network, self.device, given.precision, ensemble, tile, given.overlap, memory)
 
     def _network(self, file: Path) -> torch.nn.Module:
         if self._last is None or self._last[0] != file:
