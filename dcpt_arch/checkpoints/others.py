@@ -121,7 +121,7 @@ def describe(content: Mapping[str, Any], file: str) -> Any:
     # Names as they stand first: in some layouts (ESRGAN's "model.") what looks like a wrapper's prefix is part of them.
     for state in ({name: value for name, value in raw.items() if isinstance(value, torch.Tensor)}, weights.state):
         try:
-            found = loader.load_from_state_dict({name: value.clone() for name, value in state.items()})
+            found = loader.load_from_state_dict(dict(state))
             break
         except unsupported:
             continue

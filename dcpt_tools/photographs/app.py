@@ -6,11 +6,12 @@
 
 Needs Gradio: pip install "dcpt[app]". The page answers to this machine alone (127.0.0.1), sends nothing elsewhere and
 works without a network. What is downloaded is the file that `dcpt restore` would write. A tab's files are removed when
-it is closed, all others when the server ends (Ctrl-C).
+it is closed, all others when the server ends (Ctrl-C, or SIGTERM).
 """
 
 import argparse
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -49,10 +50,16 @@ def parse() -> argparse.Namespace:
 def work() -> None:
     arguments = parse()
     start_logger(None)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # so that files are removed in any case
+        signal.signal(number, _end)
     with tempfile.TemporaryDirectory(prefix="dcpt-app-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         silence()
         serve(arguments, Path(folder))
+
+
+def _end(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def serve(arguments: argparse.Namespace, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,14 +24,12 @@ class Server:
 
 
 @contextmanager
-def serve(
-    commands: Commands, folder: Path, *words: str, environment: Mapping[str, str] | None = None
-) -> Iterator[Server]:
-    """Start one, and end it in any case."""
-    port = free_port()
-    started = commands.start(
-        "tools/app.py", "--no-browser", "--port", port, *words, cwd=folder, environment=environment
-    )
+def serve(commands: Commands, folder: Path, *words: str) -> Iterator[Server]:
+    """Start one whose files are below `folder`/temporary, and end it in any case."""
+    port, temporary = free_port(), folder / "temporary"
+    temporary.mkdir()
+    words = ("--no-browser", "--port", str(port), *words)
+    started = commands.start("tools/app.py", *words, cwd=folder, environment={"TMPDIR": str(temporary)})
     try:
         started.wait_for("Serving on", 180)
         yield Server(started, port)

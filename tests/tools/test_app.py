@@ -16,10 +16,12 @@ import pytest
 from app_server import Server, serve
 from commands import Commands
 from gradio_client import Client, handle_file
+from other_networks import write_other
 from PIL import Image
 
 from dcpt_data import DataError
 from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
+from dcpt_tools.photographs.page.layout import Page, StopError
 from dcpt_tools.photographs.page.limits import Limits
 from dcpt_tools.photographs.page.sessions import Sessions
 
@@ -86,6 +88,32 @@ def test_the_download_is_the_file_of_restore(
     assert kept.exif and b"A camera" in kept.exif and kept.dpi == (300.0, 300.0)
 
 
+def test_a_checkpoint_of_others_is_opened_on_the_page(
+    server: Server, photograph: Path, commands: Commands, tmp_path: Path
+) -> None:
+    weights = write_other("DRUNet", tmp_path / "drunet.pth")
+    client = Client(server.address, verbose=False)
+    assert "drunet.pth" in str(client.predict(handle_file(weights), api_name="/open"))
+    client.predict([handle_file(photograph)], api_name="/look")
+    (downloaded,) = files(client.predict("drunet.pth", 1, -1, True, 0, api_name="/restore"))
+    words = ("--weights", weights, "--self-ensemble", "--out", "out")
+    assert commands.run("tools/restore.py", photograph, *words, cwd=tmp_path).returncode == 0
+    assert downloaded.read_bytes() == (tmp_path / "out" / "cat.jpg").read_bytes()
+    (tmp_path / "none.pth").write_bytes(b"no checkpoint")
+    with pytest.raises(Exception, match=r"none\.pth"):
+        client.predict(handle_file(tmp_path / "none.pth"), api_name="/open")
+
+
+def test_stop_takes_effect_before_the_next_tile(tmp_path: Path) -> None:
+    session, seen = Sessions(tmp_path).of("tab"), []
+    report = Page._progress(session, lambda share, **words: seen.append(share), 1, 3, "cat.jpg")
+    report(0.5)
+    assert seen == [(1.0, 3), (1.5, 3)]
+    session.stopped = True
+    with pytest.raises(StopError):
+        report(0.6)
+
+
 def test_what_is_too_large_or_no_image_is_refused_by_its_name(server: Server, photograph: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no image")
     client = Client(server.address, verbose=False)
@@ -101,7 +129,7 @@ def test_what_is_too_large_or_no_image_is_refused_by_its_name(server: Server, ph
 def test_a_degradation_is_tried_out(server: Server, photograph: Path) -> None:
     client = Client(server.address, verbose=False)
     words, _, shown = client.predict(handle_file(photograph), ["noise"], "sigma=25", 3, OWN, api_name="/try_out")
-    found = re.search(r"noise\*\*: PSNR ([\d.]+) dB degraded, ([\d.]+) dB restored by NAFNet", words)
+    found = re.search(r"noise\*\*: PSNR ([\d.]+) dB degraded, ([\d.]+) dB restored by \w+", words)
     clean = read_image_file(photograph).pixels.astype(float)
     for said, file in zip(found.groups(), shown["value"], strict=True):
         error = ((read_image_file(file).pixels - clean) ** 2).mean()
@@ -134,14 +162,16 @@ def test_it_answers_this_machine_alone_and_loads_nothing_from_elsewhere(server: 
     assert [place for place in listening if place.endswith(f":{port}")] == [f"0100007F:{port}"]  # 127.0.0.1
 
 
-def test_sigint_ends_it_and_removes_everything(commands: Commands, photograph: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_it_and_removes_everything(
+    number: int, commands: Commands, photograph: Path, tmp_path: Path
+) -> None:
     temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    with serve(commands, tmp_path, environment={"TMPDIR": str(temporary)}) as running:
+    with serve(commands, tmp_path) as running:
         client = Client(running.address, verbose=False)
         client.predict([handle_file(photograph)], api_name="/look")
         assert list(temporary.rglob("cat.jpg"))
-        running.started.send(signal.SIGINT)
+        running.started.send(number)
         done = running.started.wait()
     assert done.returncode == 0, done.stderr
     assert list(temporary.rglob("*")) == []

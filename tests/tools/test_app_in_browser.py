@@ -40,8 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(commands: Commands, folder: Path) -> Iterator[Server]:
-    (folder / "temporary").mkdir()
-    with serve(commands, folder, environment={"TMPDIR": str(folder / "temporary")}) as running:
+    with serve(commands, folder) as running:
         yield running
 
 

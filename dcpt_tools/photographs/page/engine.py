@@ -25,7 +25,7 @@ from dcpt_models.metrics.by_name import psnr
 from dcpt_models.runtime.devices import choose_device
 from dcpt_tools.photographs.degrade import parameters
 from dcpt_tools.photographs.page.sessions import Photograph
-from dcpt_tools.photographs.steps import as_shown, as_tensor, compare, restore_image
+from dcpt_tools.photographs.steps import as_shown, as_tensor, restore_image
 
 OWN = "the package's own (small)"
 SHOWN = 1600  # pixels of the longer side of what is shown; what is downloaded has all
@@ -116,8 +116,6 @@ class Engine:
         lost = (*result.lost, *write_image_file(photograph.result, result))
         photograph.facts |= {"strength": strength, "lost": list(lost)}
         show_pair(photograph.folder, made.original, result)
-        words = f"{photograph.name}: strength {strength:g}"
-        write_image_file(photograph.folder / "sheet.png", compare(made.original, result, words))
 
 
 def show_pair(folder: Path, original: ImageFile, result: ImageFile) -> None:

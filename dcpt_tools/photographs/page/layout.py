@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dcpt_tools.photographs.steps import in_words
 KNOWN = (CheckpointError, DataError, OptionError, RestoreError)  # whose message says what to do
 KINDS = [".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"]
 ALONE = "compute"  # one thing is computed at a time, for all visitors
-FACE = [["Photograph", "Diagnosis", "Size", "Tiles", "Seconds", "Result"]]
+HEADERS = ["Photograph", "Diagnosis", "Size", "Tiles", "Seconds", "Result"]
 
 
 class StopError(Exception):
@@ -188,7 +189,7 @@ class Page:
             raise gr.Error("Drop a photograph first")
         if not names:
             raise gr.Error("Choose a degradation")
-        photograph = session.take(Path(file))
+        photograph = session.try_with(Path(file))
         with told():
             self.limits.check(photograph.source)
             restorer = self.engine.restorer(weights, None, False)
@@ -218,7 +219,8 @@ class Page:
         with gr.Blocks(title="dcpt", analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
             gr.Markdown(
                 "## Restore photographs\nNothing leaves this machine. What you drop, and what is made of it, is "
-                "removed when you close the tab."
+                "removed when you close the tab. The diagnosis is that of the package's small classifier: a try, not "
+                "an instrument."
             )
             with gr.Tab("Restore"):
                 self._first()
@@ -251,7 +253,7 @@ class Page:
                 with gr.Row():
                     diagnosis = gr.Label(label="Diagnosis", num_top_classes=5, elem_id="diagnosis", min_width=200)
                     heat = gr.Image(visible=False, elem_id="map", buttons=[], interactive=False, min_width=200)
-        rows = gr.Dataframe(headers=FACE[0], interactive=False, elem_id="rows", wrap=True, label="Photographs")
+        rows = gr.Dataframe(headers=HEADERS, interactive=False, elem_id="rows", wrap=True, label="Photographs")
         shown = [rows, choice, diagnosis, heat, pair, results]
         alone: dict[str, Any] = {"concurrency_id": ALONE, "concurrency_limit": 1}
         gr.on([files.upload, files.delete, files.clear], self.look, files, shown, api_name="look", **alone)
@@ -288,12 +290,10 @@ class Page:
         )
 
 
-class told:  # noqa: N801 - reads as a word
-    """Within it, errors that a visitor can mend are shown on the page."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (*KNOWN, ValueError)) and not isinstance(error, gr.Error):
-            raise gr.Error(str(error)) from error
+@contextmanager
+def told() -> Iterator[None]:
+    """Within it, errors that a visitor can fix are shown on the page."""
+    try:
+        yield
+    except (*KNOWN, ValueError) as error:
+        raise gr.Error(str(error)) from error

@@ -80,6 +80,7 @@ class Session:
         self.stopped = False
         self.uploads: set[Path] = set()
         self._count = 0
+        self._tried: Photograph | None = None
 
     def room(self) -> Path:
         """A new folder."""
@@ -92,9 +93,16 @@ class Session:
         """A photograph of the session, from a file that the server received."""
         folder = self.room()
         source = folder / upload.name
-        shutil.copyfile(upload, source)
+        source.hardlink_to(upload)  # both are on one disk, and go together
         self.uploads.add(upload)
         return Photograph(source, folder)
+
+    def try_with(self, upload: Path) -> Photograph:
+        """A photograph to degrade, in place of the one before."""
+        if self._tried:
+            shutil.rmtree(self._tried.folder, ignore_errors=True)
+        self._tried = self.take(upload)
+        return self._tried
 
     def drop(self) -> None:
         """Remove the photographs that were dropped, and what was made of them."""
