@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(commands: Commands, folder: Path) -> Iterator[Server]:
     with serve(commands, folder) as running:
         yield running
+        running.started.send(signal.SIGINT)
+        assert running.started.wait().returncode == 0
+        assert list((folder / "temporary").iterdir()) == []
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def wait(condition: Any, seconds: float = 120) -> Any:
         try:
             if found := condition():
                 return found
-        except WebDriverException as error:
+        except (IndexError, WebDriverException) as error:  # not there yet, or replaced meanwhile
             last = error
         time.sleep(0.2)
     raise TimeoutError(f"it did not come: {last}")
@@ -82,8 +86,8 @@ def test_a_visit(
     browser.set_window_size(1280, 1000)
     browser.get(server.address)
     wait(lambda: all_of("#photographs input[type=file]"))[0].send_keys(str(tmp_path / "cat.png"))
-    wait(lambda: "%" in all_of("#diagnosis")[0].text)
     wait(lambda: all_of("#map img"))
+    wait(lambda: "%" in all_of("#diagnosis")[0].text)
     all_of("#restore")[0].click()
     images = wait(lambda: len(found := all_of("#pair img")) >= 2 and found)
     wait(lambda: all(image.get_property("naturalWidth") == 96 for image in images))  # both have loaded
