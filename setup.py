@@ -24,6 +24,9 @@ class BuildWithOptions(build_py):
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"]
 PLOTS = ["matplotlib>=3.8"]
 STUDY = ["scikit-learn>=1.4", *PLOTS]
+APP = ["gradio>=6.0"]
+BROWSER = ["selenium>=4.20"]  # drives a Chromium that is there, in a test of the page
+SPANDREL = ["spandrel>=0.4.1"]
 
 setup(
     name="dcpt",
@@ -66,10 +69,21 @@ setup(
         "jinja2>=3.1",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT, *STUDY],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "selenium>=4.20",
+            *APP,
+            "spandrel-extra-arches>=0.2",
+            *SPANDREL,
+            *EXPORT,
+            *STUDY,
+        ],
         "dev": ["ruff>=0.9", "mypy>=1.14", "pre-commit>=3.5"],
         "wandb": ["wandb"],
         "export": EXPORT,
+        "app": APP,
+        "spandrel": SPANDREL,
         "plots": PLOTS,
         "study": STUDY,
         "metrics": ["pyiqa>=0.1.11"],

@@ -2,6 +2,7 @@
 
 import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_arch.backbones import DCPTSwinIR, FeatureInfo, NAFNet, PromptIR, RestorationBackbone, Restormer
+from dcpt_arch.checkpoints.others import SpandrelNetwork
 from dcpt_arch.classifiers import DegradationClassifier, VimDegradationClassifier, ViTDegradationClassifier
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "PromptIR",
     "RestorationBackbone",
     "Restormer",
+    "SpandrelNetwork",
     "ViTDegradationClassifier",
     "VimDegradationClassifier",
 ]

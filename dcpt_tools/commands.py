@@ -12,6 +12,7 @@ WRONG_USAGE = 2
 COMMANDS = {
     "restore": ("photographs.restore", "restore photographs of any size, with the included network or your own"),
     "diagnose": ("photographs.diagnose", "classify the degradation of photographs, and show where it is"),
+    "app": ("photographs.app", "serve a page on this machine: drop photographs, diagnose, restore and download them"),
     "degrade": ("photographs.degrade", "degrade a photograph, or draw all degradations on one sheet"),
     "train": ("training.train", "train from an option file: pre-training, fine-tuning, restoration"),
     "mm-train": (

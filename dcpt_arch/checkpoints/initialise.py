@@ -18,6 +18,7 @@ from dcpt_arch.checkpoints.loading import (
     read_checkpoint,
     to_our_layout,
 )
+from dcpt_arch.checkpoints.others import SpandrelNetwork
 
 Scope = Literal["all", "encoder"]
 
@@ -36,8 +37,13 @@ def initialise(
         strict: Whether every tensor (of the scope) must be there and fit.
 
     Raises:
-        CheckpointError: If the file is bad, nothing fits, or `strict` is not met; with the difference in short.
+        CheckpointError: If the file is bad, another than that of a `SpandrelNetwork` (which has its weights already),
+            nothing fits, or `strict` is not met; with the difference in short.
     """
+    if isinstance(network, SpandrelNetwork):
+        if Path(network.file).absolute() != Path(path).absolute():
+            raise CheckpointError(f"{path}: the network is that of {network.file}; name one file in both places")
+        return
     weights = find_weights(read_checkpoint(path), key, path)
     state = to_our_layout(weights.state)
     left_out: list[str] = []

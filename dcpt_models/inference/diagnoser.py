@@ -17,6 +17,7 @@ from torch import nn
 from dcpt_arch.backbones.base import RestorationBackbone
 from dcpt_arch.checkpoints.initialise import initialise
 from dcpt_arch.checkpoints.loading import load_network, read_checkpoint
+from dcpt_arch.checkpoints.others import is_of_others
 from dcpt_arch.layers.padding import pad_to_multiple
 from dcpt_common import JOIN, sha256
 from dcpt_models.errors import OptionError
@@ -202,6 +203,11 @@ def load_diagnoser(
         backbone = classifier.with_name(classifier.name.replace("net_dc", "net_g"))
         if backbone == classifier or not backbone.is_file():
             raise OptionError(f"{classifier}: no net_g beside it; give the backbone's checkpoint by --weights")
+    if is_of_others(backbone):
+        raise OptionError(
+            f"{backbone}: a network that spandrel opens has no features that a classifier reads; give net_g of the "
+            f"classifier's run. To restore by it with a diagnosis: dcpt restore PHOTO --weights {backbone} --diagnose"
+        )
     network = load_network(backbone)
     built: dict[str, Any] = {**options["network_dc"], "feature_info": network.feature_info, "classes": len(names)}
     head = build_network(built)

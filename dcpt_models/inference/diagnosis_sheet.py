@@ -8,8 +8,8 @@ import numpy as np
 from dcpt_models.inference.diagnoser import Diagnosis
 
 LONGEST = 900  # pixels of the longer side of a photograph in the picture
-_LINE, _MARGIN = 26, 10  # height of a line of text and of the space around, in pixels
-_WHITE, _GRAY, _DARK, _BAR = (255, 255, 255), (120, 120, 120), (30, 30, 30), (65, 105, 225)
+LINE, MARGIN = 26, 10  # height of a line of text and of the space around, in pixels
+_WHITE, _GRAY, DARK, _BAR = (255, 255, 255), (120, 120, 120), (30, 30, 30), (65, 105, 225)
 
 
 def draw(pixels: np.ndarray, evidence: np.ndarray, diagnosis: Diagnosis) -> np.ndarray:
@@ -26,7 +26,7 @@ def draw(pixels: np.ndarray, evidence: np.ndarray, diagnosis: Diagnosis) -> np.n
     factor = min(1.0, LONGEST / max(pixels.shape[:2]))
     size = (max(1, round(pixels.shape[1] * factor)), max(1, round(pixels.shape[0] * factor)))
     photograph = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    beside = np.full((size[1], _MARGIN, 3), 255, np.uint8)
+    beside = np.full((size[1], MARGIN, 3), 255, np.uint8)
     places = heat(photograph, cv2.resize(evidence, size, interpolation=cv2.INTER_AREA))
     pictures = np.hstack([photograph, beside, places])
     width = max(pictures.shape[1], 420)
@@ -54,19 +54,20 @@ def heat(photograph: np.ndarray, evidence: np.ndarray) -> np.ndarray:
 def bars(diagnosis: Diagnosis, width: int) -> np.ndarray:
     """The answer, and a bar for each degradation, the most probable first."""
     ordered = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
-    sheet = np.full(((len(ordered) + 1) * _LINE + 2 * _MARGIN, width, 3), 255, np.uint8)
+    sheet = np.full(((len(ordered) + 1) * LINE + 2 * MARGIN, width, 3), 255, np.uint8)
     note = "" if diagnosis.familiar is not None else "  (not calibrated)"
     where = f"; right: where {diagnosis.leading} is seen"
-    _text(sheet, f"{diagnosis.answer}{note}{where}", _MARGIN, 0, _DARK)
+    write_text(sheet, f"{diagnosis.answer}{note}{where}", MARGIN, 0, DARK)
     for line, (name, chance) in enumerate(ordered, 1):
-        top = _MARGIN + line * _LINE
-        _text(sheet, name, _MARGIN, line, _GRAY)
+        top = MARGIN + line * LINE
+        write_text(sheet, name, MARGIN, line, _GRAY)
         length = round(chance * max(1, width - 300))
-        cv2.rectangle(sheet, (200, top + 5), (200 + length, top + _LINE - 7), _BAR, cv2.FILLED)
-        _text(sheet, f"{chance:.1%}", 210 + length, line, _GRAY)
+        cv2.rectangle(sheet, (200, top + 5), (200 + length, top + LINE - 7), _BAR, cv2.FILLED)
+        write_text(sheet, f"{chance:.1%}", 210 + length, line, _GRAY)
     return sheet
 
 
-def _text(sheet: np.ndarray, text: str, left: int, line: int, colour: tuple[int, int, int]) -> None:
-    place = (left, _MARGIN + line * _LINE + 18)
+def write_text(sheet: np.ndarray, text: str, left: int, line: int, colour: tuple[int, int, int]) -> None:
+    """Write a line of text into a picture; OpenCV's fonts have ASCII alone, other characters become `?`."""
+    place = (left, MARGIN + line * LINE + 18)
     cv2.putText(sheet, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)

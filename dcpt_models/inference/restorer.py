@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from dcpt_arch.backbones.base import RestorationBackbone
 from dcpt_arch.layers.padding import pad_to_multiple
 from dcpt_models.errors import OptionError
 from dcpt_models.inference.tiling import Tiling, join, plan
@@ -46,7 +46,9 @@ class Restorer:
     """A network and how it is run.
 
     Args:
-        network: A network for RGB images.
+        network: A network for RGB images in [0, 1], N x 3 x H x W, with its `size_multiple`: a backbone, or what
+            `open_network` opened, whose `scale` may make the result larger. One for gray images, N x 1 x H x W, runs
+            on each channel.
         device: Where it runs; the network is moved there.
         precision: "bf16" computes convolutions and matrix products in bfloat16. "auto" does so where the device has
             instructions for it, and the first image differs by no more than `LARGEST_ERROR`.
@@ -58,15 +60,19 @@ class Restorer:
     Attributes:
         dtype: What is computed with; None until the first image has decided.
         batched: Whether a network gets several tiles at once, which only makes a GPU faster.
+        name: What the network is called in messages and records.
+        scale: How many times as long the sides of a result are.
+        multiple: The network's size multiple.
+        channels: Of the images that the network takes, 1 or 3.
 
     Raises:
-        RestoreError: If the network is for other images.
+        RestoreError: If the network is for images of other channels.
         OptionError: If tiles are smaller than twice the overlap.
     """
 
     def __init__(
         self,
-        network: RestorationBackbone,
+        network: nn.Module,
         device: torch.device,
         precision: Precision = "auto",
         tta: bool = False,
@@ -74,22 +80,25 @@ class Restorer:
         overlap: int = OVERLAP,
         max_memory: int | None = None,
     ) -> None:
-        first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
-        if first is not None and first.in_channels != 3:
-            raise RestoreError(f"this {type(network).__name__} takes images of {first.in_channels} channels, not RGB")
+        self.name = str(getattr(network, "architecture", type(network).__name__))
+        self.scale, self.multiple = int(getattr(network, "scale", 1)), int(getattr(network, "size_multiple", 1))
+        self.channels = _channels_in(network)
+        if self.channels not in (1, 3):
+            raise RestoreError(f"this {self.name} takes images of {self.channels} channels, not RGB or gray")
         if tile and tile < 2 * overlap:
             raise OptionError(
                 f"tiles of {tile} pixels cannot share {overlap} with each of their neighbours; a tile must be at least "
                 f"twice the overlap: --tile {2 * overlap}, or --overlap {tile // 2}"
             )
-        network = network.eval()
+        if tile is None and not getattr(network, "tiles", True):
+            tile = 0
         # Convolutions and the layer normalisation between them are fastest with the channels last in memory.
-        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.network: Any = network.eval().to(device).to(memory_format=torch.channels_last)
         self.device, self.tta, self.tile, self.overlap, self.max_memory = device, tta, tile, overlap, max_memory
         self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}.get(precision)
-        if self.dtype is None and not has_bfloat16(device):
+        if self.dtype is None and not (has_bfloat16(device) and getattr(network, "allows_bfloat16", True)):
             self.dtype = torch.float32
-        self.per_pixel = bytes_per_pixel(network)
+        self.per_pixel = bytes_per_pixel(network, self.channels)
         self.batched = device.type == "cuda"
         # Of pixels at once; halved when memory runs out.
         self._limit = {None: LARGEST, 0: 2**62}.get(tile) or max(LARGEST, (tile or 0) ** 2)
@@ -102,7 +111,8 @@ class Restorer:
             progress: Called with the share, 0 to 1, that is done; it falls back if memory runs out.
 
         Returns:
-            The restored image, of the same shape and type, and how it was cut.
+            The restored image, of the same type and channels, with `scale` times the height and width; and how the
+            image was cut.
 
         Raises:
             RestoreError: If memory does not suffice for the smallest tiles, or the network gives no image of that size.
@@ -120,16 +130,19 @@ class Restorer:
 
     def _plan(self, pixels: np.ndarray) -> Tiling:
         height, width, _ = pixels.shape
-        others = IMAGES * pixels.nbytes if self.device.type == "cpu" else 0
+        area = self.scale**2
+        others = IMAGES * pixels.nbytes * (1 + area) // 2 if self.device.type == "cpu" else 0
         if self.max_memory is None:
             available = int(SHARES[self.device.type] * free_memory(self.device)) - others
         else:
             available = self.max_memory - used_memory(self.device) - others
         # The tile, and its share in the row that is put together.
-        each = MARGINS[self.device.type] * self.per_pixel + 32
+        each = MARGINS[self.device.type] * self.per_pixel + 32 * area
         allowed = min(self._limit, int(available / each))
         side = self.tile if self.tile and self.tile**2 <= allowed else None
-        tiling = plan(height, width, allowed, side, self.overlap, self.network.size_multiple)
+        if getattr(self.network, "square", False):  # which a longer tile is padded to
+            side = side or math.isqrt(max(0, allowed))
+        tiling = plan(height, width, allowed, side, self.overlap, self.multiple)
         tiling = tiling if self.batched else replace(tiling, batch=1)
         if self.max_memory is not None and tiling.pixels * each > available:
             needed = (self.max_memory - available + tiling.pixels * each) / 1e9
@@ -161,15 +174,16 @@ class Restorer:
 
     @torch.inference_mode()
     def _restore(self, pixels: np.ndarray, tiling: Tiling, progress: Progress) -> np.ndarray:
-        height, width, _ = pixels.shape
-        result = np.empty_like(pixels)
+        height, width, channels = pixels.shape
+        result = np.empty((self.scale * height, self.scale * width, channels), pixels.dtype)
         greatest = np.iinfo(pixels.dtype).max
         done = 0
 
         def tile(top: int, left: int) -> torch.Tensor:
+            top, left = top // self.scale, left // self.scale
             part = pixels[top : top + tiling.down.tile, left : left + tiling.across.tile]
             image = torch.from_numpy(part.astype(np.float32).transpose(2, 0, 1) / greatest)
-            return pad_to_multiple(image[None], self.network.size_multiple)[0]
+            return pad_to_multiple(image[None], self.multiple)[0]
 
         def restored(tiles: torch.Tensor) -> torch.Tensor:
             nonlocal done
@@ -178,34 +192,38 @@ class Restorer:
             progress(done / tiling.count)
             return image
 
-        for begin, rows in join(tiling, tile, restored):
-            rows = rows[:, : height - begin, :width].clamp(0, 1).mul(greatest).round()
+        for begin, rows in join(tiling.enlarged(self.scale), tile, restored):
+            rows = rows[:, : len(result) - begin, : result.shape[1]].clamp(0, 1).mul(greatest).round()
             kept = rows.to(torch.uint8 if greatest == 255 else torch.int32).permute(1, 2, 0).cpu().numpy()
             result[begin : begin + len(kept)] = kept
         return result
 
     def _run(self, tiles: torch.Tensor) -> torch.Tensor:
         """Restore N x 1 or 3 x H x W in [0, 1]."""
-        colour = tiles.expand(-1, 3, -1, -1)
         dtype = self.dtype or torch.float32
-        if self.tta:
-            image = average_over_symmetries(lambda x: self._forward(x, dtype), colour)
-        else:
-            image = self._forward(colour, dtype)
+
+        def run(x: torch.Tensor) -> torch.Tensor:
+            return (
+                average_over_symmetries(lambda y: self._forward(y, dtype), x) if self.tta else self._forward(x, dtype)
+            )
+
+        if self.channels == 1:
+            return torch.cat([run(channel) for channel in tiles.split(1, 1)], 1)
+        image = run(tiles.expand(-1, 3, -1, -1))
         return image if tiles.shape[1] == 3 else image.mean(1, keepdim=True)
 
     def _forward(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         reduced = dtype == torch.bfloat16
         with torch.autocast(self.device.type, dtype) if reduced else nullcontext():
             image = self.network(x.contiguous(memory_format=torch.channels_last)).float()
-        if image.shape != x.shape:
+        expected = (*x.shape[:2], self.scale * x.shape[2], self.scale * x.shape[3])
+        if image.shape != expected:
             raise RestoreError(
-                f"{type(self.network).__name__} makes {tuple(image.shape)} of {tuple(x.shape)}; "
-                "it is no restoration network"
+                f"{self.name} makes {tuple(image.shape)} of {tuple(x.shape)}; it is no restoration network"
             )
         if not image.isfinite().all():
             way_out = "try --precision fp32" if reduced else "these weights cannot restore this image"
-            raise RestoreError(f"{type(self.network).__name__} gives NaN or infinite values; {way_out}")
+            raise RestoreError(f"{self.name} gives NaN or infinite values; {way_out}")
         return image
 
     @torch.inference_mode()
@@ -213,7 +231,8 @@ class Restorer:
         """bfloat16 if it makes no more of a difference on the middle of an image than is allowed, else float32."""
         top, left = ((side - min(side, SAMPLE)) // 2 for side in pixels.shape[:2])
         part = pixels[top : top + SAMPLE, left : left + SAMPLE].astype(np.float32) / np.iinfo(pixels.dtype).max
-        sample = torch.from_numpy(part.transpose(2, 0, 1))[None].expand(-1, 3, -1, -1).to(self.device)
+        sample = torch.from_numpy(part.transpose(2, 0, 1))[None].to(self.device)
+        sample = sample[:, :1] if self.channels == 1 else sample.expand(-1, 3, -1, -1)
         reduced, full = (self._forward(sample, dtype).clamp(0, 1) for dtype in (torch.bfloat16, torch.float32))
         error = (reduced - full).square().mean().item()
         return torch.bfloat16 if error <= LARGEST_ERROR else torch.float32
@@ -221,10 +240,18 @@ class Restorer:
 
 def average_over_symmetries(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """The mean over the eight flips and rotations of N x C x H x W, each undone behind the function."""
-    total = torch.zeros_like(x)
+    total: torch.Tensor | float = 0.0
     for quarter in range(4):
         for flipped in (False, True):
             turned = torch.rot90(x.flip(-1) if flipped else x, quarter, (-2, -1))
             back = torch.rot90(function(turned), -quarter, (-2, -1))
-            total += back.flip(-1) if flipped else back
+            total = total + (back.flip(-1) if flipped else back)
+    assert isinstance(total, torch.Tensor)
     return total / 8
+
+
+def _channels_in(network: nn.Module) -> int:
+    """Of the images that a network takes: as it says, or those of its first convolution."""
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    folded = int(getattr(network, "fold", 1)) ** 2  # NAFNet's, of pixels into channels
+    return int(getattr(network, "in_channels", 3 if first is None else first.in_channels // folded))

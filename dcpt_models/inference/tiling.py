@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -31,6 +31,11 @@ class Axis:
     tile: int
     overlap: int
     starts: tuple[int, ...]
+
+    def enlarged(self, factor: int) -> Axis:
+        """The same tiles on a side that is `factor` times as long."""
+        starts = tuple(factor * start for start in self.starts)
+        return Axis(factor * self.length, factor * self.tile, factor * self.overlap, starts)
 
     def fades(self) -> list[tuple[int, int]]:
         """First pixel of each fade and the one behind its last, from the first pair of neighbours on."""
@@ -113,6 +118,10 @@ class Tiling:
         """Pixels that a network gets at once, at most."""
         return self.down.tile * self.across.tile * min(self.batch, len(self.across.starts))
 
+    def enlarged(self, factor: int) -> Tiling:
+        """The same tiles in an image whose sides are `factor` times as long: where a network's results lie."""
+        return replace(self, down=self.down.enlarged(factor), across=self.across.enlarged(factor))
+
 
 def plan(height: int, width: int, pixels: int, side: int | None, overlap: int, multiple: int) -> Tiling:
     """Choose tiles for an image.
@@ -144,8 +153,8 @@ def join(
 
     Args:
         tiling: The tiles.
-        tiles: (top, left) -> the tile that begins there, C x tile height x tile width, padded where the image ends.
-        restore: N tiles -> N tiles.
+        tiles: (top, left) -> what is to be restored to the tile that begins there, padded where the image ends.
+        restore: N of them -> N x C x tile height x tile width.
 
     Yields:
         Finished rows: the number of the first, and C x rows x (padded) width; all rows in order, the padded ones too.

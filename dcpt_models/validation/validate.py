@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
 import torch
+from tqdm import tqdm
 
 from dcpt_models.errors import MetricError, RunError
 from dcpt_models.metrics.average_precision import average_precisions
@@ -91,7 +94,7 @@ def validate(
     for loader in loaders:
         name = loader.dataset.opt["name"]
         mine = []
-        for batch in loader:
+        for batch in shown(loader, name, model.opt.get("rank", 0)):
             picture = _picture(model, name, batch, iteration) if save_img else None
             drawn = picture is None or picture.exists()
             observation = records.find(name, batch) if records and drawn else None
@@ -110,6 +113,12 @@ def validate(
         model.best.update(results, iteration, lower)
     _report(model, results, iteration, tb_logger)
     return results
+
+
+def shown(loader: Any, name: str, rank: int = 0) -> Iterator[Any]:
+    """The batches of a loader, with a bar below them where standard error is a terminal."""
+    quiet = None if rank == 0 else True  # None: where it is no terminal
+    yield from tqdm(loader, desc=name, unit="image", file=sys.stderr, leave=False, disable=quiet)
 
 
 def _observe(model: Measurable, batch: dict[str, Any], picture: Path | None) -> Observation:

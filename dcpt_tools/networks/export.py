@@ -7,6 +7,7 @@ torch is a program of torch.export (.pt2); onnx takes any batch, height and widt
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from dcpt_arch.checkpoints.export import ENDINGS, TOLERANCE, ExportError, export_network
@@ -47,6 +48,7 @@ def work() -> None:
     if out.exists() and not arguments.overwrite:
         raise OptionError(f"{out} exists; choose another --out, or give --overwrite")
     network = load_network(arguments.checkpoint)
+    print(f"Writing {out}, opening it again, and comparing it with {type(network).__name__} ...", file=sys.stderr)
     checked = export_network(network, out, arguments.layout or "ours", arguments.overwrite)
     record = {
         "file": str(out),

@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,6 @@ from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError, build_val_loaders, check_folders
 from dcpt_data.images.file_lists import Job, find_images, is_there, list_failures, name_targets
 from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
-from dcpt_data.images.pixels import to_float, to_uint8
 from dcpt_models.errors import OptionError
 from dcpt_models.inference.calibration import calibrate
 from dcpt_models.inference.diagnoser import Diagnoser, Diagnosis, calibration_file, load_diagnoser, option_file_of
@@ -40,6 +38,7 @@ from dcpt_models.options.command_line import datasets_of
 from dcpt_models.runtime.command import add_import, refuse_file, run_command
 from dcpt_models.runtime.devices import choose_device
 from dcpt_models.runtime.logs import start_logger
+from dcpt_tools.photographs.steps import as_shown, as_tensor, in_words
 from dcpt_tools.places import ROOT, option_file
 
 
@@ -119,12 +118,6 @@ def fit(diagnoser: Diagnoser, options: str, arguments: argparse.Namespace) -> No
     )
 
 
-def shown(record: dict[str, Any]) -> str:
-    ordered = sorted(record["probabilities"].items(), key=lambda item: -item[1])
-    leading = ", ".join(f"{name} {chance:.0%}" for name, chance in ordered[:3])
-    return f"{record['input']}: {record['answer']} ({leading})"
-
-
 def diagnose(diagnoser: Diagnoser, arguments: argparse.Namespace) -> None:
     """Diagnose images and print what was found."""
     out = arguments.maps or Path("maps")
@@ -140,15 +133,14 @@ def diagnose(diagnoser: Diagnoser, arguments: argparse.Namespace) -> None:
     begun = time.perf_counter()
 
     def read(job: Job) -> np.ndarray:
-        pixels = to_float(read_image_file(job.source).pixels)
-        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        return read_image_file(job.source).pixels
 
     def work(job: Job, pixels: np.ndarray) -> ImageFile | None:
-        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        image = as_tensor(pixels)
         found[job] = diagnosis = diagnoser.diagnose(image)
         if not arguments.maps:
             return None
-        return ImageFile(draw(to_uint8(pixels), diagnoser.evidence(image, diagnosis.leading), diagnosis))
+        return ImageFile(draw(as_shown(pixels), diagnoser.evidence(image, diagnosis.leading), diagnosis))
 
     def write(job: Job, sheet: ImageFile | None) -> None:
         if sheet:
@@ -176,8 +168,8 @@ def diagnose(diagnoser: Diagnoser, arguments: argparse.Namespace) -> None:
         }
         print(to_json(answer))
     else:
-        for record in records:
-            print(shown(record))
+        for job in (job for job in jobs if job.source not in failures):
+            print(f"{job.source}: {in_words(found[job])}")
         if len(records) > 1:
             counts = ", ".join(f"{count} {answer}" for answer, count in summary.most_common())
             print(f"{len(records)} images: {counts}")

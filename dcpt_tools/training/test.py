@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dcpt_arch  # noqa: F401 - registers networks
+from dcpt_arch.checkpoints.others import SpandrelNetwork, is_of_others
 from dcpt_common import to_json
 from dcpt_data import DataError, build_val_loaders, check_folders
 from dcpt_data.preparation.stand_ins import stand_ins
@@ -53,6 +54,7 @@ def plan(arguments: argparse.Namespace) -> list[Evaluation]:
                 debug=arguments.debug,
             )
             check_folders(opt["datasets"], opt.get("degradations"))
+            take_others(opt)
             label = opt["name"] if weights is None else f"{opt['name']}: {distinct(weights, arguments.weights)}"
             one = Evaluation(label, opt, stand_ins=stand_ins(opt["datasets"]))
             if opt.get("table"):
@@ -67,6 +69,23 @@ def plan(arguments: argparse.Namespace) -> list[Evaluation]:
         if twice := [item for item in taken if taken.count(item) > 1]:
             raise OptionError(f"two tests would share {twice[0]}; give them different names and path:results_root")
     return evaluations
+
+
+def take_others(opt: dict[str, Any]) -> None:
+    """Put the network of a checkpoint that is of none of our families, and that spandrel opens, into options.
+
+    Raises:
+        OptionError: If it enlarges, or its features would be classified.
+    """
+    file = weight_files(opt).get("pretrain_network_g")
+    if file is None or not is_of_others(file):
+        return
+    network = SpandrelNetwork(str(file))
+    if network.scale != 1:
+        raise OptionError(f"{file}: {network.architecture} enlarges by {network.scale}; test sets have pairs of a size")
+    if opt.get("network_dc"):
+        raise OptionError(f"{file}: {network.architecture} has no features for a classifier; test without network_dc")
+    opt["network_g"] = {"type": "SpandrelNetwork", "file": str(file)}
 
 
 def distinct(file: Path, others: list[Path]) -> str:

@@ -83,7 +83,7 @@ def test_commands_and_option_files_exist(text: str) -> None:
 
 def test_what_readme_shows_is_what_there_is_to_see() -> None:
     typed = set(re.findall(r"(?m)^ +(?:.* && )?dcpt (\w+)", TEXT))
-    assert {"demo", "restore", "diagnose", "prepare", "synthesize", "train", "test"} == typed
+    assert {"app", "demo", "restore", "diagnose", "prepare", "synthesize", "train", "test"} == typed
 
 
 @pytest.mark.parametrize("page", ["OPTIONS.md", "NETWORKS.md"])

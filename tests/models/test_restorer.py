@@ -234,14 +234,51 @@ def test_tta_averages_the_eight_symmetries(cat) -> None:
 
 def test_networks_that_cannot_restore_are_refused(cat) -> None:
     pixels = cat[:16, :16]
-    with pytest.raises(RestoreError, match="takes images of 1 channels, not RGB"):
-        Restorer(NAFNet(in_channels=1, width=8, enc_blk_nums=(1,), dec_blk_nums=(1,)), CPU)
+    with pytest.raises(RestoreError, match="takes images of 6 channels, not RGB or gray"):
+        Restorer(NAFNet(in_channels=6, width=8, enc_blk_nums=(1,), dec_blk_nums=(1,)), CPU)
     with pytest.raises(RestoreError, match="it is no restoration network"):
         restored(pixels, Plain(lambda x: x[:, :1]))
     with pytest.raises(RestoreError, match="NaN or infinite values; these weights cannot"):
         restored(pixels, Plain(lambda x: x / 0))
     with pytest.raises(RestoreError, match="NaN or infinite values; try --precision fp32"):
         restored(pixels, Plain(lambda x: x / 0), precision="bf16")
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_a_gray_network_runs_on_each_channel(tta: bool, cat) -> None:
+    torch.manual_seed(0)
+    network = NAFNet(in_channels=1, out_channels=1, width=8, enc_blk_nums=(1,), dec_blk_nums=(1,))
+    pixels = cat[:50, :64]
+    found = restored(pixels, network, tta=tta)
+    for channel in range(3):
+        alone = restored(np.ascontiguousarray(pixels[..., channel : channel + 1]), network, tta=tta)
+        assert np.array_equal(found[..., channel], alone[..., 0])
+    assert worst(found, pixels) > 0.001
+
+
+def test_an_enlarging_network_gives_the_same_in_tiles(cat) -> None:
+    class Double(Local):
+        scale = 2
+
+        def forward(self, x, features="none"):
+            return nn.functional.interpolate(super().forward(x), scale_factor=2, mode="nearest")
+
+    torch.manual_seed(0)
+    network = Double()
+    whole = restored(cat, network)
+    assert np.array_equal(whole, restored(cat, local()).repeat(2, 0).repeat(2, 1))
+    assert worst(whole, restored(cat, network, tile=128)) < 2 / 65535
+    assert worst(whole, restored(cat, network, tile=64, overlap=8)) < 2 / 65535
+
+
+def test_a_network_of_squares_gets_tiles_no_longer_than_memory_allows(monkeypatch) -> None:
+    monkeypatch.setattr(restoring, "free_memory", lambda device: 10**12)
+    network = local()
+    network.square = True
+    restorer = Restorer(network, CPU, "fp32")
+    tiling = restorer._plan(np.empty((300, 6000, 3), np.uint8))
+    assert tiling.across.tile**2 <= LARGEST
+    assert Restorer(local(), CPU, "fp32")._plan(np.empty((300, 6000, 3), np.uint8)).across.tile ** 2 > LARGEST
 
 
 # Precision

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from small_runs import launch, restoration_options, write
 from dcpt_models.errors import MetricError
 from dcpt_models.metrics.by_name import measure
 from dcpt_models.validation.best import Best
+from dcpt_models.validation.validate import shown
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -80,3 +83,12 @@ def test_a_set_whose_first_image_is_too_small_ends_the_run_before_it_begins(phot
     with pytest.raises(MetricError, match=r"validation set 'val_own', .*image0.png: key 'val:metrics:ssim': .* 10x10"):
         launch(write(options, tmp_path))
     assert not list((tmp_path / "run" / "training_states").iterdir())
+
+
+@pytest.mark.parametrize(("terminal", "rank", "seen"), [(True, 0, True), (False, 0, False), (True, 1, False)])
+def test_a_bar_shows_how_far_a_set_is_in_a_terminal_alone(terminal, rank, seen, monkeypatch) -> None:
+    written = io.StringIO()
+    written.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", written)
+    assert list(shown([1, 2, 3], "rain", rank)) == [1, 2, 3]
+    assert ("rain" in written.getvalue()) == seen
