@@ -15,6 +15,7 @@ COMMANDS = {
     "degrade": ("photographs.degrade", "degrade a photograph, or draw all degradations on one sheet"),
     "train": ("training.train", "train from an option file: pre-training, fine-tuning, restoration"),
     "test": ("training.test", "test models on the sets of option files, in tables beside the paper's"),
+    "plan": ("planning.plan", "estimate what a training will cost here: hours, memory, disk, and what helps"),
     "demo": ("training.demo", "see DCPT work in about nine minutes, without data and without a GPU"),
     "options": ("training.options", "list the option files, or copy a folder of them to change them"),
     "prepare": ("data.prepare", "put published data sets where option files expect them, and check them"),

@@ -32,7 +32,7 @@ FLOORS = {
     "dcpt_tools": [
         "option_folder",
         "places",
-        "data networks photographs studying training env",
+        "data networks photographs planning studying training env",
         "commands",
         "__main__",
     ],

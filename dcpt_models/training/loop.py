@@ -46,12 +46,7 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
     """
     opt = run.opt
     try_metrics(val_loaders, opt["val"])
-    set_tf32(opt["train"].get("tf32"))
-    # As BasicSR sets it: batches of one size, for which the fastest algorithm is worth looking for.
-    torch.backends.cudnn.benchmark = True
-    # Networks start alike on every process, whatever else has drawn random numbers before.
-    torch.manual_seed(opt["manual_seed"])
-    model: DegradationModel = build_model(opt)
+    model = start_model(opt)
     if run.resume_state and run.resume_models:
         model.resume_training(run.resume_state, run.resume_models)
         for problem in rehearse_saved(opt["train"], run.resume_state["schedulers"], run.start):
@@ -68,6 +63,33 @@ def train(run: Run, train_loader: Any, val_loaders: list[Any]) -> Results:
             "one of them has ended, as its own output says, or does not answer within dist_params:timeout. "
             f"The last checkpoint is of iteration {loop.saved}; resume with --auto_resume"
         ) from error
+
+
+def start_model(opt: dict[str, Any]) -> DegradationModel:
+    """The model of a run at its first iteration, and what PyTorch is set to before that."""
+    set_tf32(opt["train"].get("tf32"))
+    # As BasicSR sets it: batches of one size, for which the fastest algorithm is worth looking for.
+    torch.backends.cudnn.benchmark = True
+    # Networks start alike on every process, whatever else has drawn random numbers before.
+    torch.manual_seed(opt["manual_seed"])
+    model: DegradationModel = build_model(opt)
+    return model
+
+
+def iterate(model: DegradationModel, batch: dict[str, Any], iteration: int) -> None:
+    """One iteration of a run.
+
+    Args:
+        model: The model.
+        batch: What it is fed, on the device.
+        iteration: Counted from 1.
+    """
+    opt = model.opt
+    # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
+    _seed((opt["manual_seed"] * 1_000_003 + iteration) * opt["world_size"] + opt["rank"], model.device)
+    model.update_learning_rate(iteration)
+    model.feed_data(batch)
+    model.optimize_parameters(iteration)
 
 
 def set_tf32(allowed: bool | None) -> None:
@@ -133,17 +155,12 @@ class _Loop:
         return self.results
 
     def _iterate(self, iteration: int, batches: Batches) -> None:
-        run, model = self.run, self.model
         try:
             batch = self.progress.wait_for(batches)
         except Exception:
             self._rescue(iteration - 1)
             raise
-        # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
-        _seed((self.opt["manual_seed"] * 1_000_003 + iteration) * run.world_size + run.rank, model.device)
-        model.update_learning_rate(iteration)
-        model.feed_data(batch)
-        model.optimize_parameters(iteration)
+        iterate(self.model, batch, iteration)
 
     def _told_to_stop(self, iteration: int) -> bool:
         asking = self.run.world_size == 1 or iteration % AGREEMENT_FREQ == 0
