@@ -23,6 +23,8 @@ class BuildWithOptions(build_py):
 # torch.onnx builds graphs with onnxscript; onnxruntime runs what was written, to compare it.
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"]
 PLOTS = ["matplotlib>=3.8"]
+HUB = ["huggingface_hub>=0.27"]
+NOTEBOOK = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 STUDY = ["scikit-learn>=1.4", *PLOTS]
 
 setup(
@@ -65,12 +67,22 @@ setup(
         "jinja2>=3.1",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT, *STUDY],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "spandrel>=0.4.1",
+            "spandrel-extra-arches>=0.2",
+            *EXPORT,
+            *STUDY,
+            *HUB,
+            *NOTEBOOK,
+        ],
         "dev": ["ruff>=0.9", "mypy>=1.14", "pre-commit>=3.5"],
         "wandb": ["wandb"],
         "export": EXPORT,
         "plots": PLOTS,
         "study": STUDY,
+        "hub": HUB,
         "metrics": ["pyiqa>=0.1.11"],
     },
 )

@@ -27,8 +27,15 @@ COMMANDS = {
     "study": ("studying.study", "compare ways of training over several seeds"),
     "export": ("networks.export", "write a network as safetensors, in its original layout, torch.export or ONNX"),
     "pack": ("networks.pack", "store the networks of a run as small as possible, to pass them on"),
+    "hub": ("networks.hub", "write a network with its model card, and upload it to the Hugging Face Hub"),
+    "completion": ("completion", "print what makes bash, zsh or fish complete commands, switches and option files"),
     "env": ("env", "print versions, device, cores and memory, for a report of a fault"),
 }
+ELSEWHERE = {
+    "benchmark": "it compares with other projects' code, which the package does not need, and is in the repository: "
+    "python tools/benchmark.py. What a training costs here is told by `dcpt plan`",
+}
+"""Names that may be typed, and where what they mean is."""
 
 
 def overview() -> str:
@@ -51,6 +58,9 @@ def main() -> int:
     if name == "--version":
         print(importlib.metadata.version("dcpt"))
         return 0
+    if name in ELSEWHERE:
+        print(f"error: dcpt {name}: {ELSEWHERE[name]}", file=sys.stderr)
+        return WRONG_USAGE
     if name not in COMMANDS:
         print(f"error: no command {name!r}{nearest(name, COMMANDS)} (all: dcpt --help)", file=sys.stderr)
         return WRONG_USAGE

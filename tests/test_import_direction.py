@@ -34,7 +34,7 @@ FLOORS = {
         "places",
         "data networks photographs planning studying training env",
         "commands",
-        "__main__",
+        "completion __main__",
     ],
 }
 SOURCES = [

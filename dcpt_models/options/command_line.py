@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from dcpt_arch.checkpoints.hub import is_on_the_hub
 from dcpt_common import nearest
 from dcpt_models.errors import OptionError
 from dcpt_models.options.check import declared_by
@@ -127,7 +128,12 @@ def find_option_file(given: str, root: Path) -> Path:
 
 
 def resolve(given: str, root: Path) -> str:
-    """An absolute path: relative ones are taken from the current folder if they exist there, else from `root`."""
+    """An absolute path: relative ones are taken from the current folder if they exist there, else from `root`.
+
+    An address of the Hub, `hf://owner/name`, stays as it is.
+    """
+    if is_on_the_hub(given):
+        return given
     path = Path(given).expanduser()
     return str(path.absolute() if path.exists() else root / path)
 
