@@ -15,7 +15,7 @@ from torch import nn
 from dcpt_common import write_atomically
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-INSTALL = "it needs huggingface_hub: pip install 'dcpt[hub]'"
+INSTALL = "it needs huggingface_hub: pip install huggingface_hub"
 
 MINIMAL = """---
 library_name: dcpt

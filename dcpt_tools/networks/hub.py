@@ -6,7 +6,7 @@
 The folder has model.safetensors (averaged weights, if the run has such), config.json and README.md, the card: what the
 network is, how it was trained, what its last validation measured. It is opened by load_network("my_network") or
 load_network("hf://owner/name"), and by `dcpt restore` --weights with the same names. To upload needs
-`pip install 'dcpt[hub]'` and an account (`hf auth login`, or the variable HF_TOKEN).
+`pip install -e ".[hub]"` and an account (`hf auth login`, or the variable HF_TOKEN).
 """
 
 import argparse
