@@ -23,6 +23,8 @@ class BuildWithOptions(build_py):
 # torch.onnx builds graphs with onnxscript; onnxruntime runs what was written, to compare it.
 EXPORT = ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"]
 PLOTS = ["matplotlib>=3.8"]
+HUB = ["huggingface_hub>=0.27"]
+NOTEBOOK = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 STUDY = ["scikit-learn>=1.4", *PLOTS]
 APP = ["gradio>=6.0"]
 BROWSER = ["selenium>=4.20"]  # drives a Chromium that is there, in a test of the page
@@ -73,11 +75,13 @@ setup(
             "pytest>=8",
             "pytest-xdist>=3.5",
             "selenium>=4.20",
-            *APP,
             "spandrel-extra-arches>=0.2",
+            *APP,
             *SPANDREL,
             *EXPORT,
             *STUDY,
+            *HUB,
+            *NOTEBOOK,
         ],
         "dev": ["ruff>=0.9", "mypy>=1.14", "pre-commit>=3.5"],
         "wandb": ["wandb"],
@@ -86,6 +90,7 @@ setup(
         "spandrel": SPANDREL,
         "plots": PLOTS,
         "study": STUDY,
+        "hub": HUB,
         "metrics": ["pyiqa>=0.1.11"],
     },
 )

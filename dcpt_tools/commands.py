@@ -20,6 +20,7 @@ COMMANDS = {
         "train by mmengine's Runner from a Python config, with its hooks and visualizers",
     ),
     "test": ("training.test", "test models on the sets of option files, in tables beside the paper's"),
+    "plan": ("planning.plan", "estimate what a training will cost here: hours, memory, disk, and what helps"),
     "demo": ("training.demo", "see DCPT work in about nine minutes, without data and without a GPU"),
     "options": ("training.options", "list the option files, or copy a folder of them to change them"),
     "prepare": ("data.prepare", "put published data sets where option files expect them, and check them"),
@@ -31,8 +32,15 @@ COMMANDS = {
     "study": ("studying.study", "compare ways of training over several seeds"),
     "export": ("networks.export", "write a network as safetensors, in its original layout, torch.export or ONNX"),
     "pack": ("networks.pack", "store the networks of a run as small as possible, to pass them on"),
+    "hub": ("networks.hub", "write a network with its model card, and upload it to the Hugging Face Hub"),
+    "completion": ("completion", "print what makes bash, zsh or fish complete commands, switches and option files"),
     "env": ("env", "print versions, device, cores and memory, for a report of a fault"),
 }
+ELSEWHERE = {
+    "benchmark": "it compares with other projects' code, which the package does not need, and is in the repository: "
+    "python tools/benchmark.py. What a training costs here is told by `dcpt plan`",
+}
+"""Names that may be typed, and where what they mean is."""
 
 
 def overview() -> str:
@@ -55,6 +63,9 @@ def main() -> int:
     if name == "--version":
         print(importlib.metadata.version("dcpt"))
         return 0
+    if name in ELSEWHERE:
+        print(f"error: dcpt {name}: {ELSEWHERE[name]}", file=sys.stderr)
+        return WRONG_USAGE
     if name not in COMMANDS:
         print(f"error: no command {name!r}{nearest(name, COMMANDS)} (all: dcpt --help)", file=sys.stderr)
         return WRONG_USAGE

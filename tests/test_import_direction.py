@@ -38,9 +38,9 @@ FLOORS = {
     "dcpt_tools": [
         "option_folder",
         "places",
-        "data networks photographs studying training env",
+        "data networks photographs planning studying training env",
         "commands",
-        "__main__",
+        "completion __main__",
     ],
 }
 SOURCES = [

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
 
+from dcpt_arch.backbones.pretrained import Pretrained
 from dcpt_arch.layers.padding import pad_to_multiple
 
 # Begins the names of the tensors in which a network keeps arguments that its weights do not tell.
@@ -23,7 +23,7 @@ class FeatureInfo:
     stride: int
 
 
-class RestorationBackbone(nn.Module):
+class RestorationBackbone(Pretrained):
     """A restoration network that can also give the features a degradation classifier reads.
 
     A subclass appends a `FeatureInfo` to `feature_info` for each level where it builds the level, sets

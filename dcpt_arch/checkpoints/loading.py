@@ -19,6 +19,8 @@ from torch import nn
 
 from dcpt_arch.backbones.base import SETTING, RestorationBackbone
 from dcpt_arch.backbones.families import FAMILIES, Family
+from dcpt_arch.checkpoints.errors import CheckpointError as CheckpointError
+from dcpt_arch.checkpoints.hub import find_file
 from dcpt_arch.checkpoints.leftover_tensors import is_counter, without_counters, without_leftovers
 from dcpt_arch.checkpoints.recognising import SAVE, what_has_no_tensors, what_it_is, what_was_refused
 
@@ -32,10 +34,6 @@ WEIGHT_KEYS = (*AVERAGED_KEYS, "params", "state_dict", "model")
 AVERAGED_PREFIXES = ("generator_ema.", "ema_model.")
 # What wrappers put before every key: DistributedDataParallel, torch.compile, Lightning modules.
 PREFIXES = ("module.", "_orig_mod.", "net_g.", "net.", "model.")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or does not fit; the message says which and what to do."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a file written by `torch.save` or by safetensors without running any code in it.
 
     Args:
-        path: The file; one of safetensors ends with `.safetensors`.
+        path: The file, one of safetensors ending with `.safetensors`; or a folder, or an address of the Hub, as
+            `find_file` has them.
 
     Returns:
         What was saved, on the CPU.
@@ -83,7 +82,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If the file is missing, truncated, holds more than tensors and plain values, or is no mapping.
     """
-    path = Path(path)
+    path = find_file(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
@@ -258,7 +257,7 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
     The network's class and arguments are read off the names and shapes of the weights, so no option file is needed.
 
     Args:
-        source: A file, what was read from it, or a state dict.
+        source: A file, a folder of `save_pretrained`, `hf://owner/name`, what was read from a file, or a state dict.
         overrides: Arguments of the network's constructor that win over those read off the weights.
 
     Returns:

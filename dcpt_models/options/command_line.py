@@ -129,7 +129,7 @@ def find_option_file(given: str, root: Path) -> Path:
 def resolve(given: str, root: Path) -> str:
     """An absolute path: relative ones are taken from the current folder if they exist there, else from `root`.
 
-    A URL stays as it is.
+    A URL stays as it is, such as an address of the Hub, `hf://owner/name`.
     """
     if "://" in given:
         return given

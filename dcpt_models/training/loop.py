@@ -89,10 +89,7 @@ def train(
     """
     opt = run.opt
     try_metrics(val_loaders, opt["val"])
-    set_tf32(opt["train"].get("tf32"))
-    # As BasicSR sets it: batches of one size, for which the fastest algorithm is worth looking for.
-    torch.backends.cudnn.benchmark = True
-    model = model or new_model(opt)
+    model = start_model(opt, model)
     if run.resume_state and run.resume_models:
         model.resume_training(run.resume_state, run.resume_models)
         for problem in rehearse_saved(opt["train"], run.resume_state["schedulers"], run.start):
@@ -109,6 +106,33 @@ def train(
             "one of them has ended, as its own output says, or does not answer within dist_params:timeout. "
             f"The last checkpoint is of iteration {loop.saved}; resume with --auto_resume"
         ) from error
+
+
+def start_model(opt: dict[str, Any], model: DegradationModel | None = None) -> DegradationModel:
+    """The model of a run at its first iteration, unless it is there already, and what PyTorch is set to before that."""
+    set_tf32(opt["train"].get("tf32"))
+    # As BasicSR sets it: batches of one size, for which the fastest algorithm is worth looking for.
+    torch.backends.cudnn.benchmark = True
+    return model or new_model(opt)
+
+
+def iterate(model: DegradationModel, batch: dict[str, Any], iteration: int, watcher: Watcher | None = None) -> None:
+    """One iteration of a run.
+
+    Args:
+        model: The model.
+        batch: What it is fed, on the device.
+        iteration: Counted from 1.
+        watcher: Who is told of the batch before it is used.
+    """
+    opt = model.opt
+    # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
+    _seed((opt["manual_seed"] * 1_000_003 + iteration) * opt["world_size"] + opt["rank"], model.device)
+    model.update_learning_rate(iteration)
+    if watcher:
+        watcher.before_iteration(batch)
+    model.feed_data(batch)
+    model.optimize_parameters(iteration)
 
 
 def set_tf32(allowed: bool | None) -> None:
@@ -177,18 +201,12 @@ class _Loop:
         return self.results
 
     def _iterate(self, iteration: int, batches: Batches) -> None:
-        run, model = self.run, self.model
         try:
             batch = self.progress.wait_for(batches)
         except Exception:
             self._rescue(iteration - 1)
             raise
-        # Randomness inside networks depends on the iteration alone, so a resumed run needs no saved generator.
-        _seed((self.opt["manual_seed"] * 1_000_003 + iteration) * run.world_size + run.rank, model.device)
-        model.update_learning_rate(iteration)
-        self.watcher.before_iteration(batch)
-        model.feed_data(batch)
-        model.optimize_parameters(iteration)
+        iterate(self.model, batch, iteration, self.watcher)
 
     def _told_to_stop(self, iteration: int) -> bool:
         asking = self.run.world_size == 1 or iteration % AGREEMENT_FREQ == 0

@@ -20,8 +20,8 @@ SUBCOMMANDS = {"prepare": ("check", "list"), "options": ("copy",)}
 def typed(text: str) -> list[tuple[str, str]]:
     """Name and arguments of each command, in lines of code and between backquotes."""
     text = text.replace("\\\n", " ")
-    lines = re.findall(rf"(?m)^ {{4,}}.*?(?<!\S){START} ([a-z]\w*)([^#\n]*)", text)
-    inline = re.findall(rf"`(?:srun |torchrun \S+ )?{START} ([a-z]\w*)([^`]*)`", text)
+    lines = re.findall(rf"(?m)^ {{4,}}.*?(?<!\S){START} ([a-z][\w-]*)([^#\n]*)", text)
+    inline = re.findall(rf"`(?:srun |torchrun \S+ )?{START} ([a-z][\w-]*)([^`]*)`", text)
     return [*lines, *inline]
 
 

@@ -33,7 +33,10 @@ def test_every_command_has_an_example_in_its_help(name: str, commands: Commands,
 def test_every_command_of_the_package_is_in_the_table() -> None:
     package = ROOT / "dcpt_tools"
     files = [file for file in package.glob("*/*.py") if "\ndef main(" in file.read_text(encoding="utf-8")]
-    modules = {file.relative_to(package).with_suffix("").as_posix().replace("/", ".") for file in files} | {"env"}
+    modules = {file.relative_to(package).with_suffix("").as_posix().replace("/", ".") for file in files} | {
+        "env",
+        "completion",
+    }
     assert modules - {module for module, _ in COMMANDS.values()} == {"training.evaluate"}  # BasicSR's own test
     for module, _ in COMMANDS.values():
         assert callable(import_module(f"dcpt_tools.{module}").main)
@@ -49,7 +52,13 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["restor"], "did you mean 'restore'?"), (["xyz"], "dcpt --help"), ([], "usage: dcpt COMMAND")]
+    ("words", "said"),
+    [
+        (["benchmark"], "python tools/benchmark.py"),
+        (["restor"], "did you mean 'restore'?"),
+        (["xyz"], "dcpt --help"),
+        ([], "usage: dcpt COMMAND"),
+    ],
 )
 def test_a_typo_gets_the_nearest_name(words: list[str], said: str, commands: Commands, tmp_path: Path) -> None:
     done = commands.run(DCPT, *words, cwd=tmp_path)

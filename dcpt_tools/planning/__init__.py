@@ -1,0 +1,1 @@
+"""The command that estimates what a training costs."""
