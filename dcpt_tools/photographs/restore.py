@@ -7,9 +7,9 @@
 
 Results go to --out (default: restored) under the same names and paths, 8 or 16 bits, gray or colour, with their alpha
 channel, colour profile and EXIF. What is there already is kept, unless --overwrite is given. Large photographs are
-restored in overlapping tiles, as large as memory allows. The network is read off the checkpoint, ours or any that
-spandrel knows (pip install "dcpt[spandrel]"; docs/CHECKPOINTS.md); without one, it is the small one that comes with
-the package (dcpt_models/weights/README.md).
+restored in overlapping tiles, as large as memory allows. The network is recognised from the checkpoint, ours or any
+that spandrel knows (pip install "dcpt[spandrel]"; docs/CHECKPOINTS.md); without one, it is the small one that is
+included in the package (dcpt_models/weights/README.md).
 """
 
 import argparse

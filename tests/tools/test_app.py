@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import signal
 import struct
+import sys
 import urllib.error
 import urllib.request
 import zlib
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,8 @@ from PIL import Image
 
 from dcpt_data import DataError
 from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
+from dcpt_models.errors import OptionError
+from dcpt_tools.photographs import app
 from dcpt_tools.photographs.page.layout import Page, StopError
 from dcpt_tools.photographs.page.limits import Limits
 from dcpt_tools.photographs.page.sessions import Sessions
@@ -182,6 +186,13 @@ def test_mistakes_are_told_before_it_serves(commands: Commands, tmp_path: Path, 
     assert done.returncode == 2
     assert f"--port {server.port}: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_gradio_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    arguments = Namespace(weights=[], device="cpu", port=0)
+    with pytest.raises(OptionError, match=r'the page needs Gradio .*pip install "dcpt\[app\]"'):
+        app.serve(arguments, tmp_path)
 
 
 def test_limits_are_told_by_headers(tmp_path: Path) -> None:
