@@ -74,9 +74,9 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",
-            "selenium>=4.20",
             "spandrel-extra-arches>=0.2",
             *APP,
+            *BROWSER,
             *SPANDREL,
             *EXPORT,
             *STUDY,
