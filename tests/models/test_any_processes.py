@@ -141,6 +141,16 @@ def test_what_contradicts_itself_is_refused(
         completed(write(made, tmp_path))
 
 
+def test_completed_options_have_the_batch_of_a_process(photographs: Path, tmp_path: Path) -> None:
+    made = options(photographs, tmp_path, restoration_options)
+    made["datasets"]["train"]["progressive"] = [{"until": 1, "gt_size": 24, "batch_size": 6}]
+    opt = completed(write(made, tmp_path))
+    train = opt["datasets"]["train"]
+    assert (train["batch_size_per_gpu"], train["progressive"][0]["batch_size_per_gpu"]) == (4, 6)
+    assert "batch_size" not in train
+    assert opt["resolved"]["datasets"]["train"]["batch_size"] == 4  # what is archived and compared
+
+
 def test_processes_that_cannot_share_a_batch_are_told_how_many_can(
     photographs: Path, commands: Commands, tmp_path: Path
 ) -> None:
