@@ -187,6 +187,16 @@ def _check_shares(opt: dict[str, Any]) -> None:
             )
 
 
+def _share(section: dict[str, Any], processes: int) -> dict[str, Any]:
+    """A training set's section, or a stage of it, with the batch of one process where it says that of all."""
+    total = section.get("batch_size")
+    if total is None:
+        return section
+    return {key: value for key, value in section.items() if key != "batch_size"} | {
+        "batch_size_per_gpu": total // processes
+    }
+
+
 def _complete_paths(opt: dict[str, Any], root: Path) -> None:
     path = opt["path"]
     for key, value in path.items():
@@ -217,6 +227,9 @@ def _complete_dataset(key: str, section: dict[str, Any], opt: dict[str, Any], ro
     section.setdefault("name", key)
     if key == "train":
         section.setdefault("pin_memory", opt["num_gpu"] > 0)
+        section = _share(section, opt["world_size"])
+        if section.get("progressive"):
+            section["progressive"] = [_share(stage, opt["world_size"]) for stage in section["progressive"]]
     if hasattr(kind, "Options"):
         declared = declared_by(kind.Options).annotations
         given = {"seed": opt["manual_seed"], "datasets_root": opt["path"]["datasets_root"]}

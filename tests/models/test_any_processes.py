@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -62,6 +63,11 @@ def masked(photographs: Path, home: Path) -> dict[str, Any]:
     return made
 
 
+def reached(home: Path) -> int:
+    """The last iteration with a checkpoint."""
+    return max((int(file.stem) for file in (home / "training_states").glob("*.state")), default=0)
+
+
 @pytest.mark.parametrize("kind", [restoration_options, masked])
 def test_from_four_processes_to_one_to_two_with_kills(
     kind: Any, photographs: Path, commands: Commands, tmp_path: Path
@@ -74,7 +80,10 @@ def test_from_four_processes_to_one_to_two_with_kills(
         else:
             line = ("-opt", file, "--launcher", "pytorch", "--auto_resume")
             started = commands.start_pair("basicsr/train.py", *line, cwd=tmp_path, processes=processes)
-        started[0].wait_for("Saving checkpoint")
+        saved, end = reached(tmp_path / "run"), time.monotonic() + 120
+        while reached(tmp_path / "run") == saved:
+            assert time.monotonic() < end, started[0].read()
+            time.sleep(0.005)
         for process in started:
             process.send(signal.SIGKILL)
         for process in started:
@@ -130,6 +139,16 @@ def test_what_contradicts_itself_is_refused(
     made["datasets"]["train"].update(change)
     with pytest.raises(OptionError, match=said):
         completed(write(made, tmp_path))
+
+
+def test_completed_options_have_the_batch_of_a_process(photographs: Path, tmp_path: Path) -> None:
+    made = options(photographs, tmp_path, restoration_options)
+    made["datasets"]["train"]["progressive"] = [{"until": 1, "gt_size": 24, "batch_size": 6}]
+    opt = completed(write(made, tmp_path))
+    train = opt["datasets"]["train"]
+    assert (train["batch_size_per_gpu"], train["progressive"][0]["batch_size_per_gpu"]) == (4, 6)
+    assert "batch_size" not in train
+    assert opt["resolved"]["datasets"]["train"]["batch_size"] == 4  # what is archived and compared
 
 
 def test_processes_that_cannot_share_a_batch_are_told_how_many_can(
