@@ -14,8 +14,14 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from skimage import data
 
-from benchmarks.textbook import PUBLISHED, published, wake
-from benchmarks.timing import (
+from dcpt_arch import NAFNet, RestorationBackbone
+from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
+from dcpt_models.inference.pipeline import overlapped
+from dcpt_models.inference.restorer import Restorer
+from dcpt_models.runtime.allocator import give_back_freed_memory, keep_freed_memory
+from dcpt_tools.measuring.made_models import SMALL
+from dcpt_tools.measuring.textbook import PUBLISHED, published, wake
+from dcpt_tools.measuring.timing import (
     PRECISIONS,
     Comparison,
     Floor,
@@ -25,11 +31,6 @@ from benchmarks.timing import (
     peak_memory,
     share_of_floor,
 )
-from dcpt_arch import NAFNet, RestorationBackbone
-from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
-from dcpt_models.inference.pipeline import overlapped
-from dcpt_models.inference.restorer import Restorer
-from dcpt_models.runtime.allocator import give_back_freed_memory, keep_freed_memory
 
 HELP = "photographs whole, in tiles and in folders, against spandrel and the usual loops; equal weights"
 
@@ -37,13 +38,6 @@ Image = np.ndarray
 Restore = Callable[[Image], Image]
 # What the usual loop cuts: tiles of this side, and what is thrown away around each.
 USUAL_TILE, USUAL_BORDER = 256, 16
-# The networks, and their arguments without --full; NAFNet is built otherwise.
-SMALL: dict[str, dict[str, Any]] = {
-    "NAFNet": {},
-    "Restormer": {"dim": 16, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1},
-    "PromptIR": {"dim": 16, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1, "prompt_dims": (16, 32, 80)},
-    "DCPTSwinIR": {"embed_dim": 60, "depths": (2, 2), "num_heads": (6, 6)},
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
