@@ -37,7 +37,7 @@ class Timed(nn.Module):
 
 def restorer(network: Timed, monkeypatch: pytest.MonkeyPatch, **options: int) -> Restorer:
     monkeypatch.setattr(restoring, "time", SimpleNamespace(perf_counter=lambda: network.now))
-    monkeypatch.setattr(restoring, "bytes_per_pixel", lambda network: 1.0)
+    monkeypatch.setattr(restoring, "bytes_per_pixel", lambda network, channels: 1.0)
     made = Restorer(network, CPU, "fp32", **options)  # type: ignore[arg-type]
     network.sizes.clear()
     network.pixels = 0
