@@ -34,6 +34,10 @@ COMMANDS = {
     "pack": ("networks.pack", "store the networks of a run as small as possible, to pass them on"),
     "hub": ("networks.hub", "write a network with its model card, and upload it to the Hugging Face Hub"),
     "completion": ("completion", "print what makes bash, zsh or fish complete commands, switches and option files"),
+    "check-device": (
+        "device.check_device",
+        "check a GPU: is it set up right, how fast is it, what do the recipes cost",
+    ),
     "env": ("env", "print versions, device, cores and memory, for a report of a fault"),
 }
 ELSEWHERE = {
@@ -45,7 +49,7 @@ ELSEWHERE = {
 
 def overview() -> str:
     """What `dcpt --help` prints."""
-    rows = "\n".join(f"  {name:11} {line}" for name, (_, line) in COMMANDS.items())
+    rows = "\n".join(f"  {name:12} {line}" for name, (_, line) in COMMANDS.items())
     return (
         "Universal image restoration pre-training via degradation classification.\n\n"
         f"usage: dcpt COMMAND ...\n\n{rows}\n\n"

@@ -38,7 +38,8 @@ FLOORS = {
     "dcpt_tools": [
         "option_folder",
         "places",
-        "data networks photographs planning studying training env",
+        "measuring",
+        "data device networks photographs planning studying training env",
         "commands",
         "completion __main__",
     ],

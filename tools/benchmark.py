@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from benchmarks import commands
-from benchmarks.timing import conditions, table_of
 
 from dcpt_common import to_json
 from dcpt_models.runtime.command import run_command
 from dcpt_models.runtime.devices import choose_device
+from dcpt_tools.measuring.timing import conditions, table_of
 
 
 def parse() -> argparse.Namespace:

@@ -14,7 +14,7 @@ from torch import nn
 
 from dcpt_arch.backbones.base import FeatureInfo, RestorationBackbone, check_levels
 from dcpt_arch.backbones.families import Family, StateDict, count, register_family, settings_of
-from dcpt_arch.layers.local_average import LocalAveragePool
+from dcpt_arch.layers.local_average import GlobalAveragePool, LocalAveragePool
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d, Stage
 from dcpt_arch.layers.scaled_conv import scaled_conv
 from dcpt_common import Count, Natural
@@ -36,7 +36,7 @@ class NAFBlock(nn.Module):
         self.norm1 = LayerNorm2d(channels)
         self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
         self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
-        pool = nn.AdaptiveAvgPool2d(1) if window is None else LocalAveragePool(window)
+        pool = GlobalAveragePool() if window is None else LocalAveragePool(window)
         self.sca = nn.Sequential(pool, nn.Conv2d(channels, channels, 1))
         self.conv3 = nn.Conv2d(channels, channels, 1)
         self.norm2 = LayerNorm2d(channels)

@@ -1,10 +1,12 @@
-"""Averages of windows in place of the global one (TLC), which NAFNet's channel attention uses in eval mode."""
+"""Averages over all pixels, and of windows in their place (TLC), for NAFNet's channel attention."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from dcpt_arch.layers.pixel_linear import eager_on_cpu
 
 
 def sliding_mean(x: torch.Tensor, length: int, dim: int) -> torch.Tensor:
@@ -22,6 +24,16 @@ def sliding_mean(x: torch.Tensor, length: int, dim: int) -> torch.Tensor:
     inside = (after - before) / length
     position = torch.arange(x.shape[dim], device=x.device) - (length - 1) // 2
     return inside.index_select(dim, position.clamp(0, inside.shape[dim] - 1)).to(x.dtype)
+
+
+class GlobalAveragePool(nn.Module):
+    """The average over all pixels, N x C x H x W to N x C x 1 x 1, as `nn.AdaptiveAvgPool2d(1)` gives it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not eager_on_cpu(x):
+            return F.adaptive_avg_pool2d(x, 1)
+        # The gradient of a sum is not written out for every pixel, as that of a mean is.
+        return x.sum((-2, -1), keepdim=True) * (1 / (x.shape[-2] * x.shape[-1]))
 
 
 class LocalAveragePool(nn.Module):

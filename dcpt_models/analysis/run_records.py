@@ -15,6 +15,7 @@ from dcpt_models.options.command_line import load_options
 from dcpt_models.options.files import read_options
 from dcpt_models.validation.validate import Results
 
+VALIDATIONS = "validation.jsonl"  # of a run's folder
 Curves = dict[str, list[tuple[int, float]]]  # name -> iteration and value, in order
 
 
@@ -105,7 +106,7 @@ def newest(run: Path, label: str) -> Path:
 
 def validations(run: Path) -> dict[int, Results]:
     """Iteration -> results, of every validation of a run; nothing of a run without any."""
-    file = run / "validation.jsonl"
+    file = run / VALIDATIONS
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     entries = [json.loads(line) for line in lines]
     return {entry["iteration"]: entry["results"] for entry in entries}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch import nn
 
 from dcpt_arch.layers.padding import pad_to_multiple
 from dcpt_models.errors import OptionError
+from dcpt_models.inference.tile_speed import SIDES, TileSpeeds
 from dcpt_models.inference.tiling import Tiling, join, plan
 from dcpt_models.runtime.devices import has_bfloat16
 from dcpt_models.runtime.memory import bytes_per_pixel, free_memory, is_out_of_memory, used_memory
@@ -53,7 +55,8 @@ class Restorer:
         precision: "bf16" computes convolutions and matrix products in bfloat16. "auto" does so where the device has
             instructions for it, and the first image differs by no more than `LARGEST_ERROR`.
         tta: Whether to average over the eight flips and rotations of an image.
-        tile: Largest side of the tiles in pixels; None to choose by memory, 0 for whole images where memory allows.
+        tile: Largest side of the tiles in pixels; 0 for whole images where memory allows. None for the fastest that
+            memory allows, which on a processor is measured on the first images.
         overlap: Pixels that neighbouring tiles share.
         max_memory: Bytes that the process may take on the device; None for a share of what is free.
 
@@ -100,6 +103,7 @@ class Restorer:
             self.dtype = torch.float32
         self.per_pixel = bytes_per_pixel(network, self.channels)
         self.batched = device.type == "cuda"
+        self._speeds = TileSpeeds() if tile is None and not self.batched else None
         # Of pixels at once; halved when memory runs out.
         self._limit = {None: LARGEST, 0: 2**62}.get(tile) or max(LARGEST, (tile or 0) ** 2)
 
@@ -119,7 +123,7 @@ class Restorer:
         """
         if self.dtype is None:
             self.dtype = self._near_enough(pixels)
-        tiling = self._plan(pixels)
+        tiling = self._fastest(pixels, self._plan(pixels))
         while True:
             try:
                 return self._restore(pixels, tiling, progress), tiling
@@ -127,6 +131,35 @@ class Restorer:
                 if not is_out_of_memory(error):
                     raise
             tiling = self._smaller(pixels, tiling)
+
+    def _fastest(self, pixels: np.ndarray, largest: Tiling) -> Tiling:
+        """The largest tiles, or smaller ones that have turned out to be faster."""
+        height, width, _ = pixels.shape
+        speeds = self._speeds
+        if speeds is None:
+            return largest
+        cut = (plan(height, width, side**2, side, self.overlap, self.multiple) for side in SIDES)
+        smaller = [replace(tiling, batch=1) for tiling in cut if 2 * tiling.pixels <= largest.pixels]
+
+        def attempt(tiling: Tiling) -> None:
+            tile = pixels[: tiling.down.tile, : tiling.across.tile]
+            with torch.inference_mode():
+                self._timed(self._tile(tile)[None], tiling)
+
+        return speeds.fastest(largest, smaller, attempt)
+
+    def _tile(self, part: np.ndarray) -> torch.Tensor:
+        """A part of an image as a network wants it."""
+        image = torch.from_numpy(part.astype(np.float32).transpose(2, 0, 1) / np.iinfo(part.dtype).max)
+        return pad_to_multiple(image[None], self.multiple)[0]
+
+    def _timed(self, tiles: torch.Tensor, tiling: Tiling) -> torch.Tensor:
+        """Restore tiles; what they took is noted where tiles are chosen by it."""
+        begin = time.perf_counter()
+        image = self._run(tiles.to(self.device))
+        if self._speeds is not None:
+            self._speeds.note(tiling, len(tiles), time.perf_counter() - begin)
+        return image
 
     def _plan(self, pixels: np.ndarray) -> Tiling:
         height, width, _ = pixels.shape
@@ -181,13 +214,11 @@ class Restorer:
 
         def tile(top: int, left: int) -> torch.Tensor:
             top, left = top // self.scale, left // self.scale
-            part = pixels[top : top + tiling.down.tile, left : left + tiling.across.tile]
-            image = torch.from_numpy(part.astype(np.float32).transpose(2, 0, 1) / greatest)
-            return pad_to_multiple(image[None], self.multiple)[0]
+            return self._tile(pixels[top : top + tiling.down.tile, left : left + tiling.across.tile])
 
         def restored(tiles: torch.Tensor) -> torch.Tensor:
             nonlocal done
-            image = self._run(tiles.to(self.device))
+            image = self._timed(tiles, tiling)
             done += len(tiles)
             progress(done / tiling.count)
             return image

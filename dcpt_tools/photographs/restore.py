@@ -68,7 +68,7 @@ def add_running(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=whole(0),
         metavar="PIXELS",
-        help="largest side of a tile, at least twice the overlap; 0: the whole image (default: by memory)",
+        help="largest side of a tile, at least twice the overlap; 0: the whole image (default: the fastest that fits)",
     )
     parser.add_argument("--overlap", type=whole(0), default=OVERLAP, metavar="PIXELS", help=f"default: {OVERLAP}")
     memory = between(0, 1e6, "a number of gigabytes such as 4 or 0.5")

@@ -1,12 +1,17 @@
 """Compare ways of training over several seeds: train, test and study them all, and write one page about it.
 
   dcpt study options/mini/study_cpu.yml --jobs 2
+  dcpt study options/mini/study_window.yml --minutes 8
 
 A study file names the arms of the comparison, the runs of each, and the test; dcpt_models/analysis/study/arms.py says
 what it may say. Every run is `dcpt train` with an option file; those that arms have in common are trained once. The
 test images are looked at by `dcpt test` once all arms of a seed are trained. To --out (default:
 experiments/studies/NAME) are written: the runs, ARM/seed_S/RUN, with a log beside each; page.md with its figures;
 results.json. Ctrl-C saves what runs; the same command resumes from there.
+
+With --minutes whole arms are trained, one after the other, as far as they fit; each is tested at once, and to --out
+(default: docs/studies/NAME) go values of images, validations and times, but no weights. It resumes from what is there,
+on whatever machine, and the page says how much that is.
 """
 
 import argparse
@@ -14,6 +19,9 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from dcpt_common import to_json
 from dcpt_common.arguments import whole
@@ -22,11 +30,19 @@ from dcpt_data.images.pixels import list_images
 from dcpt_data.images.sample_photographs import TEST, TRAIN, write_photographs
 from dcpt_data.preparation.stand_ins import split
 from dcpt_models.analysis.features.probes import check_study
-from dcpt_models.analysis.study.arms import PhotographOptions, plan_runs, read_study
+from dcpt_models.analysis.study.arms import PhotographOptions, StudyOptions, plan_runs, read_study
 from dcpt_models.analysis.study.jobs import Job, run_jobs, settle, starter
-from dcpt_models.analysis.study.page import write_page
-from dcpt_models.analysis.study.plan import study_jobs
+from dcpt_models.analysis.study.page import PAGE, write_page
+from dcpt_models.analysis.study.plan import Runs, study_jobs
 from dcpt_models.analysis.study.results import collect
+from dcpt_models.analysis.study.window import (
+    comparable,
+    jobs_of,
+    partial_page,
+    record_of,
+    units_of,
+    work_through,
+)
 from dcpt_models.errors import OptionError
 from dcpt_models.options.command_line import add_force_yml, resolve
 from dcpt_models.runtime.command import run_command
@@ -41,6 +57,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", metavar="STUDY.yml", help="the study file")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="of the study (default: experiments/studies/NAME)")
+    parser.add_argument("--minutes", type=float, metavar="N", help="train whole arms that fit so many minutes")
+    parser.add_argument("--work", type=Path, metavar="FOLDER", help="for the runs of --minutes (default: as without)")
     parser.add_argument("--jobs", type=whole(1), default=1, metavar="N", help="run so many at a time (default: 1)")
     add_force_yml(parser, "replace entries of the study file, e.g. photographs:folder=mine seeds=[0]")
     parser.add_argument("--dry-run", action="store_true", help="check everything and print what would be run")
@@ -105,6 +123,9 @@ def work() -> None:
     study = read_study(Path(option_file(arguments.study)), arguments.force_yml)
     out = (arguments.out or ROOT / "experiments" / "studies" / study.name).absolute()
     last = plan_runs(study, HOME)
+    if arguments.minutes is not None:
+        in_a_window(arguments, study, last)
+        return
     jobs = study_jobs(study, last, HOME)
     settle(jobs, out, change=not arguments.dry_run)
     if arguments.dry_run:
@@ -122,6 +143,50 @@ def work() -> None:
         lock.close()
     print(to_json(record) if arguments.json else page.read_text(encoding="utf-8"))
     say(f"Written: {page}")
+
+
+def in_a_window(arguments: argparse.Namespace, study: StudyOptions, last: Runs) -> None:
+    """Add to a study what fits so many minutes; see --minutes."""
+    if not arguments.minutes > 0:
+        raise OptionError(f"--minutes must be above 0, not {arguments.minutes:g}")
+    kept = (arguments.out or ROOT / "docs" / "studies" / study.name).absolute()
+    work = (arguments.work or ROOT / "experiments" / "studies" / study.name).absolute()
+    jobs = [job for unit in units_of(study) for job in jobs_of(study, unit, last[unit], HOME)]
+    for folder in (kept, work):
+        settle(jobs, folder, change=False)
+    if arguments.dry_run:
+        show(jobs, work, arguments.json)
+        return
+    check_study(Path("figures.svg"))
+    for folder in (kept, work):
+        folder.mkdir(parents=True, exist_ok=True)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    lock = FolderLock(work)
+    try:
+        if study.photographs:
+            part(study.photographs, work)
+            same_photographs(work / PARTS, kept / PARTS)
+        start = starter([sys.executable, "-m", "dcpt_tools"], study.threads)
+        work_through(study, last, HOME, work, kept, start, arguments.minutes, device, say)
+        chosen, made_by = comparable(study, kept), f"{command(arguments)} --minutes N"
+        record: dict[str, Any] = {}
+        page, written = kept / PAGE, None
+        if chosen:
+            page, record = write_page(chosen, collect(chosen, last, kept), kept, made_by)
+            written = page.read_text(encoding="utf-8")
+        page.write_text(partial_page(study, kept, written, made_by), encoding="utf-8")
+    finally:
+        lock.close()
+    print(to_json({**record, **record_of(study, kept)}) if arguments.json else page.read_text(encoding="utf-8"))
+    say(f"Written: {page}")
+
+
+def same_photographs(now: Path, kept: Path) -> None:
+    """Make sure that arms which are compared have seen the same photographs, by the records of both."""
+    if not kept.exists():
+        kept.write_bytes(now.read_bytes())
+    elif kept.read_bytes() != now.read_bytes():
+        raise OptionError(f"{kept.parent} is of other photographs; choose another --out, or go back to those")
 
 
 def command(arguments: argparse.Namespace) -> str:

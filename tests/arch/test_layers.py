@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from dcpt_arch.layers.local_average import GlobalAveragePool
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d
 
 both_kinds = pytest.mark.parametrize("bias_free", [False, True], ids=["with_bias", "bias_free"])
@@ -57,3 +58,16 @@ def test_flat_channels_stay_finite(bias_free):
     y = norm(x)
     y.sum().backward()
     assert y.isfinite().all() and x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_the_average_over_all_pixels(dtype: torch.dtype) -> None:
+    # Their sum is beyond the range of float16.
+    x = (100 + torch.rand(2, 3, 40, 48)).to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    average = GlobalAveragePool()(x)
+    assert average.shape == (2, 3, 1, 1) and average.dtype == dtype
+    torch.testing.assert_close(
+        average, torch.nn.AdaptiveAvgPool2d(1)(x), rtol=1e-2 if dtype.itemsize == 2 else 1e-6, atol=0
+    )
+    average.sum().backward()
+    torch.testing.assert_close(x.grad, torch.full_like(x, 1 / (40 * 48)))

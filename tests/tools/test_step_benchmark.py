@@ -13,7 +13,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from benchmarks.timing import count, in_turns
+from dcpt_tools.measuring.timing import count, in_turns
 
 
 def test_both_kinds_of_iterations_are_measured(commands: Commands, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dcpt_arch import DegradationClassifier, RestorationBackbone
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from benchmarks.textbook import (
+from dcpt_tools.measuring.textbook import (
     PlainAttention,
     PlainFeedForward,
     PlainLayerNorm2d,

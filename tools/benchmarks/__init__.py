@@ -1,4 +1,4 @@
-"""What `tools/benchmark.py` measures: each module here is one of its sub-commands, beside `timing`, which all use.
+"""What `tools/benchmark.py` measures: each module here is one of its sub-commands.
 
 A sub-command's module has:
 
@@ -15,7 +15,7 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-SHARED = ("classical", "timing", "textbook")  # no sub-commands
+SHARED = ("classical",)  # no sub-commands
 
 
 def commands() -> dict[str, ModuleType]:

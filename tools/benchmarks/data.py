@@ -21,7 +21,6 @@ import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from benchmarks.timing import Call, Comparison, in_turns
 from dcpt_data import DegradationDataset
 from dcpt_data.datasets.locating import Images, locate, open_images
 from dcpt_data.datasets.options import SetOptions
@@ -33,6 +32,7 @@ from dcpt_data.preparation.lmdb_plans import plan_lmdb
 from dcpt_data.sources.pairing import match_names
 from dcpt_data.stores.lmdb_format import FORMS, ROW, Entries, Form, Index, Metadata, write_records
 from dcpt_data.stores.name_table import NameTable
+from dcpt_tools.measuring.timing import Call, Comparison, in_turns
 
 HELP = "pairs a second from folders and LMDBs, making LMDBs, opening large sets, and the cost of each degradation"
 

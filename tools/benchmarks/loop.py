@@ -7,35 +7,29 @@ import contextlib
 import io
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
-import yaml
 from basicsr.archs import build_network
 from basicsr.models import build_model
 from torch import nn
 
-from benchmarks.timing import Comparison, peak_memory, synchronise
-from dcpt_data.images.pixels import write_image
-from dcpt_models.options.command_line import load_options
 from dcpt_models.training.loop import train
 from dcpt_models.training.run import Run
+from dcpt_tools.measuring.made_models import LOG_FREQ, NETWORK, NETWORKS, OPTIMIZER, Batch, run_options
+from dcpt_tools.measuring.timing import Comparison, peak_memory, synchronise
 
 HELP = "an iteration of the training loop, against the same model stepped in a bare PyTorch loop; --full: its memory"
 
-NETWORK = {"type": "NAFNet", "width": 16, "enc_blk_nums": [1, 1, 2], "middle_blk_num": 2, "dec_blk_nums": [1, 1, 1]}
-OPTIMIZER = {"type": "AdamW", "lr": 1e-4, "weight_decay": 0.0, "betas": [0.9, 0.999]}
 OURS, BARE = "ours", "bare loop"
 # Each has a turn of several iterations, as the first one after the other's finds memory in another state. A log line
 # comes in every turn, more often than while training.
-TURN, WARMUP = 10, 1
+TURN, WARMUP = LOG_FREQ, 1
 # What --full measures the memory of: networks with the options of their papers, crops and batches.
-NETWORKS = ("NAFNet", "Restormer", "PromptIR", "DCPTSwinIR")
 CROPS = ((64, 1), (64, 4), (128, 1))
 
 
@@ -162,43 +156,7 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def options(
-    folder: Path,
-    total: int,
-    extra: dict[str, Any],
-    arguments: argparse.Namespace,
-    others: Mapping[str, Any] = MappingProxyType({}),
-) -> dict[str, Any]:
-    """Options of a run in a folder, whose data set is there but not read.
-
-    Args:
-        folder: An empty one.
-        total: Iterations.
-        extra: Of the `train` section.
-        arguments: Of the command.
-        others: Keys beside the `train` section, where it is to be no restoration with `NETWORK`.
-    """
-    (folder / "images").mkdir()
-    write_image(folder / "images" / "image.png", np.zeros((arguments.crop, arguments.crop, 3), np.uint8))
-    train_set = {
-        "type": "DegradationDataset",
-        "degradation": "noise",
-        "dataroot_gt": str(folder / "images"),
-        "batch_size_per_gpu": arguments.batch,
-        "gt_size": arguments.crop,
-    }
-    values = {
-        "name": "loop",
-        "model_type": "RestorationModel",
-        "num_gpu": 0 if arguments.device == "cpu" else "auto",
-        "manual_seed": arguments.seed,
-        "datasets": {"train": train_set},
-        "network_g": NETWORK,
-        "train": {"total_iter": total + 1, "optim_g": OPTIMIZER, **extra},
-        "logger": {"print_freq": TURN, "save_checkpoint_freq": 10**6},
-        "path": {"experiments_root": str(folder / "run")},
-        **others,
-    }
-    file = folder / "loop.yml"
-    file.write_text(yaml.safe_dump(values), encoding="utf-8")
-    return load_options(file, folder, is_train=True)
+def options(folder: Path, total: int, extra: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Options of a run of so many iterations; see `run_options`."""
+    batch = Batch(arguments.batch, arguments.crop, arguments.device, arguments.seed)
+    return run_options(folder, total, extra, batch)

@@ -11,8 +11,8 @@ from basicsr.metrics import calculate_psnr, calculate_ssim
 from basicsr.metrics.psnr_ssim import calculate_ssim_pt
 from basicsr.utils import tensor2img
 
-from benchmarks.timing import Call, in_turns
 from dcpt_models.metrics.by_name import on_scale_of_8_bit, psnr, ssim
+from dcpt_tools.measuring.timing import Call, in_turns
 
 HELP = "PSNR and SSIM, against the engine's"
 

@@ -14,8 +14,14 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from skimage import data
 
-from benchmarks.textbook import PUBLISHED, published, wake
-from benchmarks.timing import (
+from dcpt_arch import NAFNet, RestorationBackbone
+from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
+from dcpt_models.inference.pipeline import overlapped
+from dcpt_models.inference.restorer import Restorer
+from dcpt_models.runtime.allocator import give_back_freed_memory, keep_freed_memory
+from dcpt_tools.measuring.made_models import SMALL
+from dcpt_tools.measuring.textbook import PUBLISHED, published, wake
+from dcpt_tools.measuring.timing import (
     PRECISIONS,
     Comparison,
     Floor,
@@ -25,11 +31,6 @@ from benchmarks.timing import (
     peak_memory,
     share_of_floor,
 )
-from dcpt_arch import NAFNet, RestorationBackbone
-from dcpt_data.images.photograph_files import ImageFile, read_image_file, write_image_file
-from dcpt_models.inference.pipeline import overlapped
-from dcpt_models.inference.restorer import Restorer
-from dcpt_models.runtime.allocator import give_back_freed_memory, keep_freed_memory
 
 HELP = "photographs whole, in tiles and in folders, against spandrel and the usual loops; equal weights"
 
@@ -37,17 +38,11 @@ Image = np.ndarray
 Restore = Callable[[Image], Image]
 # What the usual loop cuts: tiles of this side, and what is thrown away around each.
 USUAL_TILE, USUAL_BORDER = 256, 16
-# The networks, and their arguments without --full; NAFNet is built otherwise.
-SMALL: dict[str, dict[str, Any]] = {
-    "NAFNet": {},
-    "Restormer": {"dim": 16, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1},
-    "PromptIR": {"dim": 16, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1, "prompt_dims": (16, 32, 80)},
-    "DCPTSwinIR": {"embed_dim": 60, "depths": (2, 2), "num_heads": (6, 6)},
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--networks", nargs="+", choices=SMALL, help="the tables of these alone")
+    parser.add_argument("--compile", action="store_true", help="one more row: ours in bf16, compiled (torch.compile)")
     parser.add_argument("--max-memory", type=float, default=4.0, metavar="GB", help="for the 12 megapixels of --full")
 
 
@@ -134,11 +129,20 @@ def of_network(name: str, floors: dict[str, Floor], arguments: argparse.Namespac
         give_back_freed_memory()
         whole(pixels)
 
+    def with_our_allocator() -> None:
+        keep_freed_memory()
+        whole(pixels)
+
     calls: dict[str, Callable[[], Any]] = {
         "ours, fp32": lambda: with_kept_memory(full),
         "ours, bf16": lambda: with_kept_memory(reduced),
         PUBLISHED: as_usual,
+        f"{PUBLISHED}, freed memory kept": with_our_allocator,
     }
+    if arguments.compile:
+        compiled = restorer(network, arguments, "bf16", tile=0)
+        compiled.network = torch.compile(compiled.network)  # type: ignore[assignment]
+        calls["ours, bf16, compiled"] = lambda: with_kept_memory(compiled)
     found = in_turns(calls, arguments.repeats, device=arguments.device)
     peaks = {label: peak_memory(call, arguments.device) for label, call in calls.items()}
     keep_freed_memory()
@@ -148,7 +152,9 @@ def of_network(name: str, floors: dict[str, Floor], arguments: argparse.Namespac
         if label != PUBLISHED:
             row["times as fast"] = found.ratio(PUBLISHED, label)
         row |= {"peak MB": peaks[label] / 1e6, "of published": peaks[label] / peaks[PUBLISHED]}
-        table.append(row | share_of_floor(calls[label], floors["bf16" if label.endswith("bf16") else "fp32"], row))
+        if "compiled" not in label:  # whose operators are not counted
+            row |= share_of_floor(calls[label], floors["bf16" if label.endswith("bf16") else "fp32"], row)
+        table.append(row)
     # Before it is rounded to 8 bit, which would hide most of it.
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(arguments.device) / 255
     with torch.inference_mode():
@@ -163,7 +169,8 @@ def of_network(name: str, floors: dict[str, Floor], arguments: argparse.Namespac
         "notes": [
             f"Ours in float32 and the published form differ by {difference} of 255 at most; bfloat16 costs an image of "
             f"35 dB {lost:.4f} dB, with random weights. Ours keeps freed memory "
-            "(dcpt_models/runtime/allocator.py); the published form runs as the C library is by itself.",
+            "(dcpt_models/runtime/allocator.py); the published form runs as the C library is by itself, and in the "
+            "last row with our settings, so that what the network saves and what the allocator saves are apart.",
             floor_note(floors),
         ],
         "faster": {label: found.ratio(PUBLISHED, label) for label in calls if label != PUBLISHED},
@@ -173,11 +180,12 @@ def of_network(name: str, floors: dict[str, Floor], arguments: argparse.Namespac
 def in_tiles(network: NAFNet, whole: Restore, arguments: argparse.Namespace) -> dict[str, Any]:
     pixels = photograph(640, 960)
     ours = restorer(network, arguments, tile=USUAL_TILE, overlap=2 * USUAL_BORDER)
-    chosen = restorer(network, arguments)
+    chosen = restorer(network, arguments, overlap=2 * USUAL_BORDER)
+    chosen.restore(pixels)  # it measures on the first images; the turn that does not count is the second
     loop = usual_tiles(whole)
     calls = {
         "ours": lambda: ours.restore(pixels)[0],
-        "ours, size chosen by memory": lambda: chosen.restore(pixels)[0],
+        "ours, fastest size": lambda: chosen.restore(pixels)[0],
         "usual loop, spandrel": lambda: loop(pixels),
     }
     found = in_turns(calls, arguments.repeats, device=arguments.device)

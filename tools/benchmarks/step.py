@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import copy
-import io
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from basicsr.models import build_model
 
-from benchmarks.loop import NETWORK, NETWORKS, OPTIMIZER, options
-from benchmarks.textbook import PUBLISHED, PlainTraining, wake
-from benchmarks.timing import (
+from dcpt_models.methods.base_model import DegradationModel
+from dcpt_models.runtime.devices import has_bfloat16
+from dcpt_tools.measuring.made_models import NETWORK, NETWORKS, OPTIMIZER, WIDTH, Batch, dcpt, restoration
+from dcpt_tools.measuring.textbook import PUBLISHED, PlainTraining, wake
+from dcpt_tools.measuring.timing import (
     PRECISIONS,
     Floor,
     floor_note,
@@ -25,15 +22,8 @@ from benchmarks.timing import (
     peak_memory,
     share_of_floor,
 )
-from dcpt_models.methods.base_model import DegradationModel
-from dcpt_models.runtime.devices import has_bfloat16
 
 HELP = "an iteration of DCPT and one of restoration training, against the published forms with equal weights"
-
-DEGRADATIONS = ["haze", "rain", "noise", "motion_blur", "low_light"]
-WIDTH = 32  # of the NAFNet of --full, as in the released checkpoints
-# What the classifier may have as channels; its cost is the same share of both forms.
-CLASSIFIER = {"type": "DegradationClassifier"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,31 +45,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"tables": tables}
 
 
-def dcpt(network: dict[str, Any], precision: str, arguments: argparse.Namespace) -> DegradationModel:
-    """DCPT, with an update for each stage."""
-    others = {"model_type": "DCPTModel", "degradations": DEGRADATIONS, "network_dc": CLASSIFIER}
-    return model({**others, "network_g": network}, {"optim_dc": OPTIMIZER}, precision, arguments)
-
-
-def restoration(network: dict[str, Any], precision: str, arguments: argparse.Namespace) -> DegradationModel:
-    """Restoration alone."""
-    return model({"network_g": network}, {}, precision, arguments)
-
-
-def model(
-    others: dict[str, Any], train: dict[str, Any], precision: str, arguments: argparse.Namespace
-) -> DegradationModel:
-    """A real model of an option file, fed with a batch."""
-    train = {**train, "precision": precision, "compile": arguments.compile}
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        made: DegradationModel = build_model(options(Path(folder), 1, train, arguments, others))
-    generator = torch.Generator().manual_seed(arguments.seed)
-    lq, gt = torch.rand(2, arguments.batch, 3, arguments.crop, arguments.crop, generator=generator)
-    names = [DEGRADATIONS[i % len(DEGRADATIONS)] for i in range(arguments.batch)]
-    made.feed_data({"lq": lq, "gt": gt, "degradation": names, "lq_path": names})
-    return made
-
-
 METHODS = {"An iteration of DCPT, alternate": dcpt, "An iteration of restoration training": restoration}
 
 
@@ -91,7 +56,8 @@ def compare(
     arguments: argparse.Namespace,
 ) -> dict[str, Any]:
     """The table of one method and network."""
-    models = {name: method(network, name, arguments) for name in PRECISIONS}
+    batch = Batch(arguments.batch, arguments.crop, arguments.device, arguments.seed)
+    models = {name: method(network, {"precision": name, "compile": arguments.compile}, batch) for name in PRECISIONS}
     first = models["fp32"]
     wake(first.networks["g"])
     for other in models.values():

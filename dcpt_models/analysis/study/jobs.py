@@ -149,7 +149,8 @@ def run_jobs(
     start: Start,
     limit: int = 1,
     report: Callable[[str], None] = lambda line: None,
-) -> None:
+    until: float | None = None,
+) -> bool:
     """Do what is not done yet, in the order given as far as nothing has to wait for something else.
 
     Args:
@@ -158,6 +159,10 @@ def run_jobs(
         start: See `starter`.
         limit: How many run at a time.
         report: Called with a line for each that starts or ends.
+        until: When to stop what runs, as `time.monotonic` counts; none for never.
+
+    Returns:
+        Whether all are done.
 
     Raises:
         RunError: If one fails. Those that run besides are stopped first.
@@ -188,10 +193,13 @@ def run_jobs(
                 if stop.made:
                     report("stopping what runs; the same command resumes from there")
                     raise KeyboardInterrupt
+                if until is not None and time.monotonic() > until and (waiting or running):
+                    return False
                 if running:
                     time.sleep(PAUSE)
     finally:
         _stop(list(running.values()), folder)
+    return True
 
 
 def _prepare(job: Job, folder: Path) -> None:

@@ -29,10 +29,10 @@ def study_jobs(study: StudyOptions, last: Runs, root: Path) -> list[Job]:
         ends = {arm: last[arm, seed] for arm in study.arms}
         for end in ends.values():
             for run in end.chain():
-                jobs.setdefault(str(run.folder), _training(run))
+                jobs.setdefault(str(run.folder), training_job(run))
         trained = tuple(dict.fromkeys(str(end.folder) for end in ends.values()))
         for arm, end in ends.items():
-            job = _test(study, arm, end, trained, root)
+            job = test_job(study, arm, end, trained, root)
             jobs[job.name] = job
     if study.features:
         jobs[FEATURES.stem] = _feature_study(study.features, studied_runs(last))
@@ -49,7 +49,8 @@ def _of_run(run: PlannedRun) -> dict[str, Any]:
     return {"options": run.resolved, **({"starts from": _of_run(run.before)} if run.before else {})}
 
 
-def _training(run: PlannedRun) -> Job:
+def training_job(run: PlannedRun) -> Job:
+    """The command of a training run."""
     return Job(
         name=str(run.folder),
         command="train",
@@ -60,7 +61,16 @@ def _training(run: PlannedRun) -> Job:
     )
 
 
-def _test(study: StudyOptions, arm: str, end: PlannedRun, trained: tuple[str, ...], root: Path) -> Job:
+def test_job(study: StudyOptions, arm: str, end: PlannedRun, trained: tuple[str, ...], root: Path) -> Job:
+    """The command of an arm's test.
+
+    Args:
+        study: The study.
+        arm: The arm.
+        end: Its last run.
+        trained: Names of the training runs that must be done before.
+        root: The repository.
+    """
     file, force, options = plan_test(study, arm, end, root)
     folder = test_folder(arm, end.seed)
     return Job(

@@ -51,8 +51,22 @@ def published(network: RestorationBackbone) -> nn.Module:
     peer: nn.Module = loader.load_from_state_dict(to_published_layout(network)).model
     for module in peer.modules():
         if hasattr(module, "drop_prob"):  # SwinIR leaves out layers at random while training; ours does not
-            module.drop_prob = 0.0
+            module.drop_prob = 0.0  # type: ignore[assignment]
     return peer.train(network.training).requires_grad_(True)
+
+
+def reference(network: RestorationBackbone) -> nn.Module:
+    """The published form, or where spandrel is not installed the one written out here, if there is one.
+
+    Raises:
+        OptionError: If there is none.
+    """
+    try:
+        return published(network)
+    except OptionError:
+        if isinstance(network, DCPTSwinIR):
+            raise
+        return plain(network)
 
 
 def plain(network: nn.Module) -> nn.Module:
@@ -60,7 +74,7 @@ def plain(network: nn.Module) -> nn.Module:
     network = copy.deepcopy(network)
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if isinstance(module, ChannelNorm):
+            if isinstance(module, ChannelNorm) and isinstance(child, LayerNorm2d):
                 module.add_module(name, PlainTokenNorm(child))
             elif type(child) in PLAIN:
                 module.add_module(name, PLAIN[type(child)](child))
@@ -72,6 +86,7 @@ class PlainLayerNorm2d(nn.Module):
 
     def __init__(self, norm: LayerNorm2d) -> None:
         super().__init__()
+        assert norm.bias is not None  # none of the published networks that are compared is without
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -168,7 +183,7 @@ class PlainTraining:
     """
 
     def __init__(self, network: RestorationBackbone, classifier: nn.Module | None, lr: float) -> None:
-        self.network = published(network)
+        self.network = reference(network)
         self.features: list[torch.Tensor] = []
         self.classifier = plain(classifier) if classifier is not None else None
         self.optimizers = [torch.optim.AdamW(self.network.parameters(), lr=lr, weight_decay=0.0)]
