@@ -35,7 +35,7 @@ COMMANDS = {
     "hub": ("networks.hub", "write a network with its model card, and upload it to the Hugging Face Hub"),
     "completion": ("completion", "print what makes bash, zsh or fish complete commands, switches and option files"),
     "check-device": (
-        "device.check_device",
+        "measuring.check_device",
         "check a GPU: is it set up right, how fast is it, what do the recipes cost",
     ),
     "env": ("env", "print versions, device, cores and memory, for a report of a fault"),

@@ -38,8 +38,7 @@ FLOORS = {
     "dcpt_tools": [
         "option_folder",
         "places",
-        "measuring",
-        "data device networks photographs planning studying training env",
+        "data measuring networks photographs planning studying training env",
         "commands",
         "completion __main__",
     ],

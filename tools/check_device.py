@@ -1,6 +1,6 @@
-"""`dcpt check-device` as a script of the repository; see dcpt_tools/device/check_device.py."""
+"""`dcpt check-device` as a script of the repository; see dcpt_tools/measuring/check_device.py."""
 
 from dcpt_tools.commands import launch
 
 if __name__ == "__main__":
-    launch("device.check_device", "tools/check_device.py")
+    launch("measuring.check_device", "tools/check_device.py")

@@ -12,10 +12,10 @@ import pytest
 import torch
 from commands import Commands
 
-from dcpt_tools.device import recipes, resuming, speed, values
-from dcpt_tools.device.check_device import chosen, parts_of
-from dcpt_tools.device.page import file_name, page
-from dcpt_tools.device.session import Row, Session, failures, run_parts
+from dcpt_tools.measuring import recipes, resuming, speed, values
+from dcpt_tools.measuring.check_device import chosen, parts_of
+from dcpt_tools.measuring.page import file_name, page
+from dcpt_tools.measuring.session import Row, Session, failures, run_parts
 from dcpt_tools.measuring.timing import Floor
 
 DCPT = "dcpt_tools/__main__.py"

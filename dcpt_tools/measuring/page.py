@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from dcpt_tools.device.session import failures
+from dcpt_tools.measuring.session import failures
 from dcpt_tools.measuring.timing import table_of
 
 NOTES = {

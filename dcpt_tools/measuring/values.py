@@ -17,8 +17,8 @@ from dcpt_data.degradations.arrays import TensorRng
 from dcpt_data.degradations.registry import find
 from dcpt_models.metrics.by_name import psnr, ssim
 from dcpt_models.training.loop import set_tf32
-from dcpt_tools.device.session import Row, Session
 from dcpt_tools.measuring.made_models import CLASSIFIER, DEGRADATIONS, NETWORK, OPTIMIZER, SMALL, Batch, made
+from dcpt_tools.measuring.session import Row, Session
 from dcpt_tools.measuring.textbook import wake
 
 SIDE = 64

@@ -12,8 +12,8 @@ import torch
 from dcpt_models.options.files import read_options
 from dcpt_models.runtime.memory import is_out_of_memory
 from dcpt_models.training.loop import set_tf32
-from dcpt_tools.device.session import Row, Session
 from dcpt_tools.measuring.made_models import Batch, made
+from dcpt_tools.measuring.session import Row, Session
 from dcpt_tools.measuring.timing import in_turns, peak_memory
 from dcpt_tools.option_folder import OPTIONS
 

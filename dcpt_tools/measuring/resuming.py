@@ -14,8 +14,8 @@ import torch
 import yaml
 
 from dcpt_data.images.sample_photographs import TRAIN, write_photographs
-from dcpt_tools.device.session import Row, Session
 from dcpt_tools.measuring.made_models import CLASSIFIER, DEGRADATIONS, NETWORK, OPTIMIZER
+from dcpt_tools.measuring.session import Row, Session
 
 # Iterations of the run, and after how many it saves.
 LONG, SHORT = (400, 50), (6, 2)

@@ -15,8 +15,8 @@ from torch import nn
 from dcpt_models.errors import OptionError
 from dcpt_models.methods.base_model import DegradationModel
 from dcpt_models.training.loop import set_tf32
-from dcpt_tools.device.session import Row, Session
 from dcpt_tools.measuring.made_models import NETWORKS, OPTIMIZER, SMALL, WIDTH, Batch, dcpt, restoration
+from dcpt_tools.measuring.session import Row, Session
 from dcpt_tools.measuring.textbook import PUBLISHED, PlainTraining, reference, wake
 from dcpt_tools.measuring.timing import in_turns, measure_floor, peak_memory, share_of_floor
 

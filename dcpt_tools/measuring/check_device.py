@@ -23,10 +23,10 @@ from dcpt_common import to_json, write_atomically
 from dcpt_models.errors import OptionError, RunError
 from dcpt_models.runtime.command import refuse_file, run_command
 from dcpt_models.runtime.devices import choose_device
-from dcpt_tools.device import recipes, resuming, speed, values
-from dcpt_tools.device.page import file_name, page
-from dcpt_tools.device.session import Part, Session, failures, run_parts
+from dcpt_tools.measuring import recipes, resuming, speed, values
 from dcpt_tools.measuring.made_models import NETWORKS
+from dcpt_tools.measuring.page import file_name, page
+from dcpt_tools.measuring.session import Part, Session, failures, run_parts
 from dcpt_tools.measuring.timing import conditions, processor
 from dcpt_tools.places import ROOT
 
