@@ -102,7 +102,7 @@ class AnyBackbone(RestorationBackbone):
     def _adapt(self, network: nn.Module, section: dict[str, Any] | None, plan: Plan) -> None:
         self.network, self.section, self.plan = network, section, plan
         self.head = tuple(plan.head)  # type: ignore[misc]
-        self.size_multiple = plan.size_multiple
+        self.size_multiple, self.in_channels = plan.size_multiple, CHANNELS
         self.feature_info += [FeatureInfo(channels=each.channels, stride=each.stride) for each in plan.layouts]
         parameters = dict(network.named_parameters())
         try:
