@@ -15,8 +15,10 @@ from small_models import make_model, updates
 from small_runs import completed, dcpt_options, launch, restoration_options, write
 from torch import nn
 
+from dcpt_arch import AnyBackbone
 from dcpt_arch.checkpoints.export import export_network
 from dcpt_arch.checkpoints.loading import load_network
+from dcpt_arch.checkpoints.others import is_of_others, open_network
 from dcpt_data import build_val_loaders
 from dcpt_models import DCPTModel, FocalLoss, OptionError, dcpt_loss_steps
 from dcpt_models.analysis.features.findings import architecture
@@ -77,7 +79,8 @@ def test_a_foreign_network_goes_all_the_way(name: str, small_photographs: Path, 
     start_test(opt)
     assert evaluate(opt, build_val_loaders(opt["datasets"], 0, 1))["noise"]["psnr"] > 0
 
-    network = load_network(weights)
+    network = open_network(weights)  # and not as a network that spandrel recognises by its weights
+    assert isinstance(network, AnyBackbone) and not is_of_others(weights)
     pixels = np.random.default_rng(0).integers(0, 256, (21, 30, 3), dtype=np.uint8)
     restored, _ = Restorer(network, CPU, precision="fp32").restore(pixels)
     with torch.no_grad():
