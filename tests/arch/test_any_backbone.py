@@ -133,6 +133,9 @@ def test_foreign_networks(name: str, tmp_path: Path) -> None:
     touched = {n for n, p in net.network.named_parameters() if p.grad is not None}
     assert touched and not any(net.is_head(n) for n in touched)
 
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert all(f.isfinite().all() for f in net(x, features="only"))
+
     # Its state dict is the original's, both ways, and the file tells which network it is.
     theirs = original(name)
     theirs.load_state_dict(net.state_dict(), strict=True)
