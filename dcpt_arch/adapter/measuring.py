@@ -15,9 +15,9 @@ from dcpt_arch.adapter.dry_runs import Call, DryRuns, Pass, Size
 from dcpt_arch.adapter.layouts import Layout, layout_of
 
 CHANNELS = 3
-# Two sizes whose sides all differ, multiples of 64; then multiples of 168, for windows of 7 and 12.
-OBLONGS: tuple[tuple[Size, Size], ...] = (((128, 192), (192, 320)), ((168, 336), (336, 504)))
-SQUARES: tuple[tuple[Size, Size], ...] = (((128, 128), (192, 192)), ((168, 168), (336, 336)))
+# Two sizes whose sides all differ, multiples of 128; then multiples of 168, for windows of 7 and 12.
+OBLONGS: tuple[tuple[Size, Size], ...] = (((128, 256), (256, 384)), ((168, 336), (336, 504)))
+SQUARES: tuple[tuple[Size, Size], ...] = (((128, 128), (256, 256)), ((168, 168), (336, 336)))
 # What the strides' least common multiple is multiplied by in search of the size multiple.
 FACTORS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 48, 64, 96, 128)
 LARGEST_MULTIPLE = 256

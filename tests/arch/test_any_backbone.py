@@ -289,7 +289,7 @@ CANDIDATES = r"candidates: body \(4 channels, stride 1\), late \(4 channels, str
         (["spare"], "'spare' is not used"),
         (["alias"], "'alias' is the same module as 'body'"),
         (["pair"], "'pair' gives a tuple, no tensor"),
-        (["pool"], r"'pool' gives 1 x 4 x 1 x 1 for an image of 192x128, no map"),
+        (["pool"], r"'pool' gives 1 x 4 x 1 x 1 for an image of 256x128, no map"),
         (["fixed"], "no trained parameter stands before 'fixed'"),
     ],
 )
@@ -316,8 +316,8 @@ def test_what_is_no_head(names: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("make", "output", "message"),
     [
-        (lambda self, x, y: [y, y], None, r"gives a list \(0: 1 x 3 x 128 x 192, 1: .*say by `output`"),
-        (lambda self, x, y: {"sr": y}, None, r"gives a dict \('sr': 1 x 3 x 128 x 192\).*output: sr"),
+        (lambda self, x, y: [y, y], None, r"gives a list \(0: 1 x 3 x 128 x 256, 1: .*say by `output`"),
+        (lambda self, x, y: {"sr": y}, None, r"gives a dict \('sr': 1 x 3 x 128 x 256\).*output: sr"),
         (lambda self, x, y: [y, y], 2, "has no item 2"),
         (lambda self, x, y: y, 0, "names item 0; leave `output` out"),
         (lambda self, x, y: [y, y] if self.training else y, None, "gives a list"),
