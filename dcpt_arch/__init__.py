@@ -1,11 +1,13 @@
 """Networks. Importing this package registers all of them in basicsr's ARCH_REGISTRY."""
 
 import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
+from dcpt_arch.adapter import AnyBackbone
 from dcpt_arch.backbones import DCPTSwinIR, FeatureInfo, NAFNet, PromptIR, RestorationBackbone, Restormer
 from dcpt_arch.checkpoints.others import SpandrelNetwork
 from dcpt_arch.classifiers import DegradationClassifier, VimDegradationClassifier, ViTDegradationClassifier
 
 __all__ = [
+    "AnyBackbone",
     "DCPTSwinIR",
     "DegradationClassifier",
     "FeatureInfo",

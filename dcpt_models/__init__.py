@@ -2,7 +2,7 @@
 
 import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_models.errors import OptionError
-from dcpt_models.losses import BinaryFocalLoss, FocalLoss, FrequencyL1Loss, PSNRLoss
+from dcpt_models.losses import BinaryFocalLoss, FocalLoss, FrequencyL1Loss, PSNRLoss, dcpt_loss_steps
 from dcpt_models.methods import (
     DCGuidedModel,
     DCPTModel,
@@ -24,4 +24,5 @@ __all__ = [
     "OptionError",
     "PSNRLoss",
     "RestorationModel",
+    "dcpt_loss_steps",
 ]

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
+from torch import nn
 
 from dcpt_arch.backbones.pretrained import Pretrained
 from dcpt_arch.layers.padding import pad_to_multiple
 
 # Begins the names of the tensors in which a network keeps arguments that its weights do not tell.
 SETTING = "setting_"
+# Beside the weights of a checkpoint, the key of what neither they nor tensors among them can tell: `notes`.
+NOTE = "any_backbone"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,23 @@ class RestorationBackbone(Pretrained):
         """Finish the restoration that `encode` began; returns an image of the size of `x`."""
         raise NotImplementedError
 
+    def whole(self, x: torch.Tensor, keep: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Restore an image of a size that needs no padding.
+
+        Args:
+            x: As of `encode`.
+            keep: Whether the features are asked for.
+
+        Returns:
+            The image, and its features; if they are not asked for, these may be missing.
+        """
+        levels, carried = self.encode(x)
+        return self.decode(x, levels, carried), levels
+
+    def pad(self, x: torch.Tensor) -> torch.Tensor:
+        """Extend an image, N x C x any H x any W, at its lower and right edge to a size that the network takes."""
+        return pad_to_multiple(x, self.size_multiple)
+
     def forward(
         self, x: torch.Tensor, features: Literal["none", "only", "also"] = "none"
     ) -> torch.Tensor | list[torch.Tensor] | tuple[torch.Tensor, list[torch.Tensor]]:
@@ -82,16 +102,28 @@ class RestorationBackbone(Pretrained):
         """
         if features not in ("none", "only", "also"):
             raise ValueError(f"features must be 'none', 'only' or 'also', not {features!r}")
-        padded = pad_to_multiple(x, self.size_multiple)
-        levels, carried = self.encode(padded)
+        padded = self.pad(x)
         if features == "only":
-            return levels
-        image = self.decode(padded, levels, carried)[..., : x.shape[-2], : x.shape[-1]]
+            return self.encode(padded)[0]
+        image, levels = self.whole(padded, features == "also")
+        image = image[..., : x.shape[-2], : x.shape[-1]]
         return (image, levels) if features == "also" else image
 
     def is_head(self, name: str) -> bool:
         """Whether a parameter or buffer of this name belongs to the restoration head."""
         return name.split(".")[0] in self.head
+
+    def image_channels(self) -> int:
+        """Channels of the images that the network takes."""
+        return next(module for module in self.modules() if isinstance(module, nn.Conv2d)).in_channels
+
+    def head_modules(self) -> list[nn.Module]:
+        """The modules of the restoration head, in the order of `head`."""
+        return [self.get_submodule(name) for name in self.head]
+
+    def notes(self) -> dict[str, Any]:
+        """Plain values that a checkpoint must have beside the weights, for these do not tell which network it is."""
+        return {}
 
 
 def check_levels(name: str, value: Sequence[int], length: int | None = None) -> None:

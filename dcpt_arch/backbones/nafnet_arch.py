@@ -139,6 +139,9 @@ class NAFNet(RestorationBackbone):
             self.decoders.append(stage(blocks, channels, stride))
             self.feature_info.insert(0, FeatureInfo(channels=channels, stride=stride))
 
+    def image_channels(self) -> int:
+        return self.intro.in_channels // self.fold**2
+
     def begin(self, x: torch.Tensor) -> torch.Tensor:
         """The input of the first stage."""
         x = self.intro(F.pixel_unshuffle(x, self.fold) if self.fold > 1 else x)

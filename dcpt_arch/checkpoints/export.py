@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from dcpt_arch.adapter.any_backbone import AnyBackbone
 from dcpt_arch.backbones.base import RestorationBackbone
 from dcpt_arch.checkpoints.loading import CheckpointError, load_network, to_published_layout
 from dcpt_arch.layers.local_average import LocalAveragePool
@@ -96,13 +98,18 @@ def _write(network: RestorationBackbone, file: Path, layout: Layout) -> None:
         state = to_published_layout(network) if layout == "original" else network.state_dict()
         state = {name: value.contiguous() for name, value in state.items()}
         if file.suffix == ENDINGS["pth"]:
-            torch.save({"params": state}, file)
+            torch.save({"params": state, **network.notes()}, file)
         else:
-            save_file(state, file, metadata={"format": "pt"})
+            save_weights(state, file, network.notes())
     elif file.suffix == ENDINGS["torch"]:
         torch.export.save(to_program(network), file)
     else:
         _write_onnx(to_program(network), file, type(network).__name__)
+
+
+def save_weights(state: dict[str, torch.Tensor], file: Path, notes: dict[str, Any]) -> None:
+    """Write tensors to a file of safetensors; `read_checkpoint` finds them there, and a network's notes with them."""
+    save_file(state, file, metadata={"format": "pt", **{key: json.dumps(note) for key, note in notes.items()}})
 
 
 def _open(file: Path) -> Restore:
@@ -131,9 +138,10 @@ def _package(name: str) -> Any:
 def _compare(network: RestorationBackbone, file: Path, name: str) -> Checked:
     """Compare images of two sizes, neither of which the graph was traced with: a square that fits, and an odd one."""
     unit = network.size_multiple
-    sizes = [(4 * unit, 4 * unit), (5 * unit + 1, 3 * unit - 1 if unit > 1 else 3)]
+    a, b, c = (4, 5, 3) if unit <= 16 else (2, 2, 1)  # larger images of such networks would take minutes
+    sizes = [(a * unit, a * unit), (b * unit + 1, c * unit - 1 if unit > 1 else 3)]
     images = [
-        torch.rand(batch, _in_channels(network), *size, generator=torch.Generator().manual_seed(batch))
+        torch.rand(batch, network.image_channels(), *size, generator=torch.Generator().manual_seed(batch))
         for batch, size in enumerate(sizes, start=1)
     ]
     worst = 0.0
@@ -163,11 +171,6 @@ def _restore(file: Path, images: list[torch.Tensor], name: str) -> list[torch.Te
         raise ExportError(f"{name} cannot be used; removed. {_reason(error)}") from error
 
 
-def _in_channels(network: RestorationBackbone) -> int:
-    """Of the first convolution, which in every backbone is the one that takes the image."""
-    return next(module for module in network.modules() if isinstance(module, nn.Conv2d)).in_channels
-
-
 # Graphs
 
 
@@ -180,8 +183,13 @@ def to_program(network: RestorationBackbone) -> ExportedProgram:
     Raises:
         ExportError: If the network decides by an image's size or content, or uses what cannot be traced.
     """
+    if isinstance(network, AnyBackbone) and network.plan.square:
+        raise ExportError(
+            f"{type(network.network).__name__} takes squares alone, to which a graph cannot pad images of any size; "
+            "export its weights (safetensors, pth)"
+        )
     unit = network.size_multiple
-    x = torch.rand(2, _in_channels(network), 3 * unit + 1, 4 * unit + 3)
+    x = torch.rand(2, network.image_channels(), 3 * unit + 1, 4 * unit + 3)
     free = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     try:
         with torch.no_grad():
@@ -236,8 +244,7 @@ class _AnySize(nn.Module):
         """N x C x H x W to the same."""
         height, width = lq.shape[-2:]
         padded = lq.index_select(-2, self._mirrored(height)).index_select(-1, self._mirrored(width))
-        levels, carried = self.network.encode(padded)
-        image = self.network.decode(padded, levels, carried)
+        image, _ = self.network.whole(padded, keep=False)
         return image.index_select(-2, torch.arange(height)).index_select(-1, torch.arange(width))
 
     def _mirrored(self, side: int) -> torch.Tensor:

@@ -14,9 +14,9 @@ from dcpt_arch.checkpoints.loading import (
     CheckpointError,
     compare,
     find_weights,
+    in_layout_of,
     likely_reason,
     read_checkpoint,
-    to_our_layout,
 )
 from dcpt_arch.checkpoints.others import SpandrelNetwork
 
@@ -45,7 +45,7 @@ def initialise(
             raise CheckpointError(f"{path}: the network is that of {network.file}; name one file in both places")
         return
     weights = find_weights(read_checkpoint(path), key, path)
-    state = to_our_layout(weights.state)
+    state = in_layout_of(network, weights.state)
     left_out: list[str] = []
     if scope == "encoder":
         if not isinstance(network, RestorationBackbone):

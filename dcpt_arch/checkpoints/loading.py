@@ -5,6 +5,7 @@ Everything is read with weights only, so opening a file never runs code from it.
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from collections.abc import Mapping
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from dcpt_arch.backbones.base import SETTING, RestorationBackbone
+from dcpt_arch.adapter.any_backbone import AnyBackbone
+from dcpt_arch.backbones.base import NOTE, SETTING, RestorationBackbone
 from dcpt_arch.backbones.families import FAMILIES, Family
 from dcpt_arch.checkpoints.errors import CheckpointError as CheckpointError
 from dcpt_arch.checkpoints.hub import find_file
@@ -93,7 +95,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} {what}")
     try:
         if path.suffix == ".safetensors":
-            content = load_file(path)
+            content = {**load_file(path), **_notes_in(path)}
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
@@ -107,6 +109,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         holds = "an empty dict" if content == {} else f"a {type(content).__name__}"
         raise CheckpointError(f"{path}: holds no weights, but {holds}; where it was made, save weights by {SAVE}")
     return dict(content)
+
+
+def _notes_in(path: Path) -> dict[str, Any]:
+    """What a file of safetensors, which has tensors and lines of text alone, keeps as JSON in its header."""
+    with safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(NOTE)
+    return {NOTE: json.loads(text)} if text else {}
 
 
 def find_weights(content: Mapping[str, Any], key: str | None = None, file: str | Path = "") -> Weights:
@@ -205,7 +214,11 @@ def compare(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Difference
 
 def likely_reason(network: nn.Module, state: Mapping[str, torch.Tensor], difference: Difference) -> str:
     """Why weights most likely do not fit a network, and what would be right, in one sentence."""
-    kind, family = type(network).__name__, detect_family(state)
+    foreign = False
+    if isinstance(network, AnyBackbone):
+        network = network.network
+        foreign = not isinstance(network, RestorationBackbone)
+    kind, family = type(network).__name__, None if foreign else detect_family(state)
     if family is not None and not isinstance(network, family.network):
         return f"These are weights of {family.network.__name__}, not of {kind}; set the network's `type`."
     own = network.state_dict()
@@ -224,6 +237,13 @@ def likely_reason(network: nn.Module, state: Mapping[str, torch.Tensor], differe
     return f"{kind} has other options here (width, numbers of blocks); see the option file beside that checkpoint."
 
 
+def in_layout_of(network: nn.Module, state: StateDict) -> StateDict:
+    """Rename a published network's parameters as a network of ours has them; a foreign network keeps its own names."""
+    inner = network.network if isinstance(network, AnyBackbone) else network
+    foreign = isinstance(network, AnyBackbone) and not isinstance(inner, RestorationBackbone)
+    return state if foreign else to_our_layout(state)
+
+
 def to_our_layout(state: StateDict) -> StateDict:
     """Rename a published network's parameters to ours; ours, and those of an unknown network, stay as they are."""
     family = detect_family(state)
@@ -236,6 +256,8 @@ def to_published_layout(network: RestorationBackbone) -> StateDict:
     Raises:
         CheckpointError: If the network is of no known family, or the original project has none like it.
     """
+    if isinstance(network, AnyBackbone):
+        return dict(network.state_dict())
     family = next((family for family in FAMILIES if family.network is type(network)), None)
     name = type(network).__name__
     if family is None:
@@ -257,7 +279,8 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
     The network's class and arguments are read off the names and shapes of the weights, so no option file is needed.
 
     Args:
-        source: A file, a folder of `save_pretrained`, `hf://owner/name`, what was read from a file, or a state dict.
+        source: A file, a folder of `save_pretrained`, `hf://owner/name`, what was read from a file, or a state dict. A
+            network of `AnyBackbone` is known by the note that stands beside its weights in the file.
         overrides: Arguments of the network's constructor that win over those read off the weights.
 
     Returns:
@@ -269,11 +292,14 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
     content = source if isinstance(source, Mapping) else read_checkpoint(source)
     name = "the given state dict" if isinstance(source, Mapping) else str(source)
     weights = find_weights(content, file=name)
+    if isinstance(content.get(NOTE), Mapping):
+        return _load_noted(content[NOTE], weights, name, overrides)
     family = detect_family(weights.state)
     if family is None:
         known = ", ".join(f.network.__name__ for f in FAMILIES)
         raise CheckpointError(
-            f"{name}: weights of an unknown network (first key '{next(iter(weights.state))}'); known: {known}"
+            f"{name}: weights of an unknown network (first key '{next(iter(weights.state))}'); known: {known}. Another "
+            "project's is built by an option file: network_g of type AnyBackbone (docs/EXTENDING.md)"
         )
     try:
         state = family.convert(weights.state)
@@ -288,12 +314,27 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
         state.pop(SETTING + key, None)
         if SETTING + key in network.state_dict():
             state[SETTING + key] = network.state_dict()[SETTING + key]
+    return _filled(network, state, weights.key, name)
+
+
+def _load_noted(note: Mapping[str, Any], weights: Weights, name: str, overrides: dict[str, Any]) -> RestorationBackbone:
+    """A network that was not written for this package, which its checkpoint's note tells of."""
+    try:
+        network = AnyBackbone.from_note(note, **overrides)
+    except ValueError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+    return _filled(network, in_layout_of(network, weights.state), weights.key, name)
+
+
+def _filled(network: RestorationBackbone, state: StateDict, key: str, name: str) -> RestorationBackbone:
+    """Load a network's weights, in its own layout, found under `key` of the file `name`."""
+    kind = type(network.network if isinstance(network, AnyBackbone) else network).__name__
     state = without_counters(state, compare(network, state).unexpected, name)
     difference = compare(network, state)
     if difference:
         reason = likely_reason(network, state, difference)
-        raise CheckpointError(f"{name}: does not fit {family.network.__name__}: {difference}. {reason}")
+        raise CheckpointError(f"{name}: does not fit {kind}: {difference}. {reason}")
     network.load_state_dict(state)
-    if weights.key:
-        logging.getLogger("basicsr").info(f"{family.network.__name__} with the weights '{weights.key}' of {name}")
+    if key:
+        logging.getLogger("basicsr").info(f"{kind} with the weights '{key}' of {name}")
     return network.eval()

@@ -12,7 +12,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
-from dcpt_arch.backbones.base import RestorationBackbone
+from dcpt_arch.backbones.base import NOTE, RestorationBackbone
 from dcpt_arch.checkpoints.loading import CheckpointError, detect_family, find_weights, load_network, read_checkpoint
 
 INSTALL = 'pip install "dcpt[spandrel]"'
@@ -77,8 +77,10 @@ def open_network(file: str | Path) -> RestorationBackbone | SpandrelNetwork:
     Raises:
         CheckpointError: As `load_network` and `SpandrelNetwork`.
     """
-    state = find_weights(read_checkpoint(file), file=file).state
-    if detect_family(state) is None:
+    content = read_checkpoint(file)
+    if NOTE in content:  # of a network that was trained here, whoever's it is
+        return load_network(file)
+    if detect_family(find_weights(content, file=file).state) is None:
         return SpandrelNetwork(str(file)).eval()
     try:
         return load_network(file)
@@ -97,7 +99,7 @@ def is_of_others(file: str | Path) -> bool:
         CheckpointError: If the file is bad.
     """
     content = read_checkpoint(file)
-    if detect_family(find_weights(content, file=file).state) is not None:
+    if NOTE in content or detect_family(find_weights(content, file=file).state) is not None:
         return False
     try:
         describe(content, str(file))

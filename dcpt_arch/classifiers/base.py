@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
 from dcpt_arch.backbones.base import FeatureInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Levels = Literal["all", "deepest"]
 
@@ -43,6 +46,26 @@ class LevelClassifier(nn.Module):
         self.declared = len(feature_info)
         self.used = tuple(feature_info[-1:] if levels == "deepest" else feature_info)
         self.mixing_weights = nn.Parameter(torch.ones(len(self.used)))
+
+    @classmethod
+    def from_features(cls, features: Sequence[torch.Tensor], classes: int, **arguments: Any) -> Self:
+        """Build a classifier for the features of any network, of which some are given.
+
+        Args:
+            features: One N x C_i x H_i x W_i for each level, highest resolution first; of any image.
+            classes: Number of degradations.
+            arguments: Further ones of the class.
+
+        Raises:
+            ValueError: If they are no maps, or not in this order.
+        """
+        shapes = [tuple(feature.shape) for feature in features]
+        if any(len(shape) != 4 for shape in shapes):
+            raise ValueError(f"features must be maps, N x C x H x W, each; got {shapes}")
+        if shapes != sorted(shapes, key=lambda shape: -shape[-1] * shape[-2]):
+            raise ValueError(f"features must be in order, the highest resolution first; got {shapes}")
+        info = [FeatureInfo(channels=shape[1], stride=round(shapes[0][-1] / shape[-1])) for shape in shapes]
+        return cls(info, classes, **arguments)
 
     def select(self, features: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """Choose those of a backbone's features that are read; there must be one for each declared level."""

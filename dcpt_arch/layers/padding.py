@@ -19,7 +19,13 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
         N x C x ceil(H / multiple) * multiple x ceil(W / multiple) * multiple; `x` itself if it fits already.
     """
     height, width = x.shape[-2:]
-    down, right = -height % multiple, -width % multiple
+    return pad_to_size(x, height + -height % multiple, width + -width % multiple)
+
+
+def pad_to_size(x: torch.Tensor, high: int, wide: int) -> torch.Tensor:
+    """The same to a height and width that are no less than the image's."""
+    height, width = x.shape[-2:]
+    down, right = high - height, wide - width
     if not (down or right):
         return x
     # Reflection reaches back by at most side - 1 pixels.

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save_file
 
+from dcpt_arch.checkpoints.export import save_weights
 from dcpt_arch.checkpoints.loading import find_weights, load_network, read_checkpoint
 from dcpt_models.errors import OptionError
 from dcpt_models.inference.diagnoser import option_file_of
@@ -74,11 +74,12 @@ def pack(run: Path, folder: Path, overwrite: bool = False) -> Package:
     options = read_options(option_file_of(network)).values
     if not options.get("network_dc"):
         raise OptionError(f"{run}: a run without `network_dc`, so there is no classifier to pack")
-    states = (load_network(network).state_dict(), find_weights(read_checkpoint(classifier), file=classifier).state)
+    restoring = load_network(network)
+    states = (restoring.state_dict(), find_weights(read_checkpoint(classifier), file=classifier).state)
     folder.mkdir(parents=True, exist_ok=True)
-    for file, state in zip(package, states, strict=False):
+    for file, state, notes in zip(package, states, (restoring.notes(), {}), strict=False):
         half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-        save_file({name: value.contiguous() for name, value in half.items()}, file, metadata={"format": "pt"})
+        save_weights({name: value.contiguous() for name, value in half.items()}, file, notes)
     needed = {key: options[key] for key in ("name", "model_type", "degradations", "network_g", "network_dc")}
     needed["datasets"] = {"train": {"gt_size": options["datasets"]["train"]["gt_size"]}}
     dump_options(needed, package.options, "What the networks beside this file are built by.")

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from dcpt_arch.backbones.base import RestorationBackbone
 from dcpt_arch.checkpoints.initialise import Scope, initialise
 from dcpt_models.errors import OptionError
 from dcpt_models.losses.criteria import build_pixel_loss
@@ -140,7 +141,10 @@ class DegradationModel(BaseModel):
         )
         for label, network in self.networks.items():
             # A network without an optimiser is frozen: in eval mode, and without gradients of its weights.
-            network.train(label in self.trained).requires_grad_(label in self.trained)
+            # Parameters that a network itself has frozen stay so.
+            network.train(label in self.trained)
+            if label not in self.trained:
+                network.requires_grad_(False)
             setattr(self, f"net_{label}", self._wrapped(label))
 
     def partial_updates(self) -> bool:
@@ -370,7 +374,8 @@ class DegradationModel(BaseModel):
 
     def notes(self, label: str) -> dict[str, Any]:
         """Plain values that are saved beside the weights of a network, since the weights do not show them."""
-        return {}
+        network = self.networks[label]
+        return network.notes() if isinstance(network, RestorationBackbone) else {}
 
     def options_of_run(self) -> dict[str, Any]:
         """The options as the files say them, and the number of processes."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from basicsr.utils.registry import MODEL_REGISTRY
 
+from dcpt_models.losses.dcpt_steps import Schedule, Stage, generated, in_steps
 from dcpt_models.methods.base_model import Losses
 from dcpt_models.methods.classifying_model import ClassifyingModel, ClassifyingTrainOptions
 from dcpt_models.options.check import Problem
-
-Stage = Literal["generation", "classification"]
 
 
 @dataclass(kw_only=True)
@@ -29,7 +28,7 @@ class DCPTTrainOptions(ClassifyingTrainOptions):
     """
 
     optim_dc: dict[str, Any] | None = None
-    schedule: Literal["alternate", "joint"] = "alternate"
+    schedule: Schedule = "alternate"
     stages: list[Stage] = field(default_factory=lambda: ["generation", "classification"])
     global_residual: bool = True
 
@@ -83,20 +82,18 @@ class DCPTModel(ClassifyingModel):
 
     def generated(self, net_g: torch.nn.Module) -> torch.Tensor:
         """What the generation stage makes of the clean image."""
-        image: torch.Tensor = net_g(self.gt)
-        return image if self.train.global_residual else image - self.gt
+        return generated(net_g, self.gt, self.train.global_residual)
 
     def classification_losses(self) -> Losses:
         """L_cls: the classifier sees the features of the degraded image, never the image."""
         return self.cls_losses(self.net_dc(self.net_g(self.lq, features="only")))
 
     def loss_steps(self) -> Iterator[Losses]:
-        losses_of = {"generation": self.generation_losses, "classification": self.classification_losses}
-        if self.schedule == "joint":
-            yield {name: loss for stage in self.stages for name, loss in losses_of[stage]().items()}
-        else:
-            for stage in self.stages:
-                yield losses_of[stage]()
+        losses_of: dict[Stage, Callable[[], Losses]] = {
+            "generation": self.generation_losses,
+            "classification": self.classification_losses,
+        }
+        yield from in_steps(losses_of, self.schedule, self.stages)
 
     def predict(self, image: bool) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         net_g = self.evaluated("g")

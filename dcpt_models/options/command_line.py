@@ -12,6 +12,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from dcpt_common import nearest
 from dcpt_models.errors import OptionError
+from dcpt_models.options.adapted import write_out
 from dcpt_models.options.check import declared_by
 from dcpt_models.options.engine import take_out
 from dcpt_models.options.files import Options, read_options
@@ -95,6 +96,7 @@ def load_options(
     options = read_options(find_option_file(str(file), root), force)
     without_effect = take_out(options.values)
     check_options(options, is_train)
+    write_out(options.values)
     opt = _complete(options, root, is_train, launcher, auto_resume, debug)
     return {**opt, "without_effect": without_effect}
 

@@ -7,6 +7,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from dcpt_models.options.adapted import write_out
 from dcpt_models.options.engine import take_out
 from dcpt_models.options.files import Options
 from dcpt_models.options.schema import check_options
@@ -32,6 +33,7 @@ def completed(opt: dict[str, Any]) -> dict[str, Any]:
     """
     resolved = resolved_of(opt)
     check_options(Options(resolved, {(): Path(opt["name"])}), opt["is_train"])
+    write_out(resolved)
     val = {**(opt.get("val") or {}), **(resolved.get("val") or {})}
     return {
         **opt,

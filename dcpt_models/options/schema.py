@@ -13,9 +13,11 @@ from basicsr.utils.registry import (
     Registry,
 )
 
+from dcpt_arch.adapter.sources import find_class
 from dcpt_common import Range, nearest
 from dcpt_models.metrics.by_name import find_metric
 from dcpt_models.optim.optimizers import optimizer_class, scheduler_class
+from dcpt_models.options.adapted import is_adapted
 from dcpt_models.options.argument_ranges import with_range
 from dcpt_models.options.check import Declaration, Problem, check_mapping, declared_by, raise_problems
 from dcpt_models.options.engine import contradictions
@@ -165,6 +167,9 @@ def check_options(options: Options, is_train: bool) -> None:
     for key in (f"network_{label}" for label in network_labels()):
         if values.get(key) is not None:
             problems += _check_typed(values[key], (key,), _find(ARCH_REGISTRY), ("feature_info", "classes"))
+            inner = values[key].get("network") if is_adapted(values[key]) else None
+            if isinstance(inner, dict) and "checkpoint" not in inner:
+                problems += _check_typed(inner, (key, "network"), find_class, ())
     problems += _check_model(values, model)
     problems += _check_datasets(values.get("datasets"), getattr(model, "labels", ("g",))) + check_names(values)
     problems += _check_finite(values)

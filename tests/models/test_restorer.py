@@ -566,3 +566,10 @@ def test_tiles_smaller_than_what_they_share_are_refused(tile: int, overlap: int,
 def test_libraries_that_cannot_allocate_are_out_of_memory(name: str) -> None:
     assert is_out_of_memory(RuntimeError(f"CUDA error: {name} when calling `cublasCreate(handle)`"))
     assert not is_out_of_memory(RuntimeError("CUDNN_STATUS_EXECUTION_FAILED"))
+
+
+def test_a_network_that_folds_pixels_into_channels_takes_photographs() -> None:
+    # Its first convolution has 12 channels of input; the images have 3.
+    network = NAFNet(width=4, enc_blk_nums=(1,), middle_blk_num=1, dec_blk_nums=(1,), fold=2)
+    pixels = np.full((9, 12, 3), 77, np.uint8)
+    assert Restorer(network, CPU, "fp32").restore(pixels)[0].shape == pixels.shape

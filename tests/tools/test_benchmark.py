@@ -53,3 +53,13 @@ def test_a_set_in_shards_is_opened(commands: Commands, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     ((row,),) = (table["rows"] for table in json.loads(done.stdout)["tables"])
     assert (row["pairs"], row["shards"]) == ("400", 8)
+
+
+def test_the_classification_pass_of_other_networks(commands: Commands, tmp_path: Path) -> None:
+    small = ("--networks", "RRDBNet", "--repeats", "1", "--json")
+    done = commands.run("tools/benchmark.py", "backbones", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["tables"][0]["rows"]
+    assert row["levels"] == "body.5, body.3, body.1"
+    # What is behind the body is a third of the network, and not computed.
+    assert 0.3 < row["operations"] < 0.9

@@ -77,7 +77,7 @@ def _before_head(network: RestorationBackbone, images: torch.Tensor) -> torch.Te
     def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         given.append(inputs[0])
 
-    hooks = [getattr(network, name).register_forward_pre_hook(note) for name in network.head]
+    hooks = [module.register_forward_pre_hook(note) for module in network.head_modules()]
     try:
         network(images)
     finally:

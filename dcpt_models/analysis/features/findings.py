@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from basicsr.archs import build_network
 
-from dcpt_arch.backbones.base import RestorationBackbone
+from dcpt_arch import AnyBackbone
+from dcpt_arch.backbones.base import NOTE, RestorationBackbone
 from dcpt_arch.checkpoints.loading import CheckpointError, detect_family, find_weights, load_network, read_checkpoint
 from dcpt_common import markdown
 from dcpt_models.analysis.features.extraction import Level, extract_features
@@ -138,7 +139,10 @@ def architecture(file: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: If it is not known.
     """
-    state = find_weights(read_checkpoint(file), file=file).state
+    content = read_checkpoint(file)
+    state = find_weights(content, file=file).state
+    if isinstance(content.get(NOTE), dict):
+        return {"type": AnyBackbone.__name__, **AnyBackbone.from_note(content[NOTE]).arguments()}
     family = detect_family(state)
     if family is None:
         raise CheckpointError(f"{file}: weights of an unknown network")
