@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -112,6 +113,27 @@ def _attribute(module: ModuleType, attribute: str, name: str) -> Any:
 # spandrel
 
 
+def spandrel_loader() -> tuple[Any, type[Exception]]:
+    """Spandrel's loader with all architectures that are installed, and the error by which it says that none fits.
+
+    Raises:
+        ImportError: If spandrel is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, at how their architectures are written
+        spandrel = importlib.import_module("spandrel")
+        registry = type(spandrel.MAIN_REGISTRY)()  # of its own: the global one stays as it is
+        registry.add(*spandrel.MAIN_REGISTRY.architectures())
+        if has_extra_arches():
+            registry.add(*importlib.import_module(SPANDREL[1]).EXTRA_REGISTRY.architectures())
+    return spandrel.ModelLoader(device="cpu", registry=registry), spandrel.UnsupportedModelError
+
+
+def has_extra_arches() -> bool:
+    """Whether spandrel-extra-arches is installed."""
+    return importlib.util.find_spec(SPANDREL[1]) is not None
+
+
 def _packages() -> list[ModuleType]:
     found = [name for name in SPANDREL if importlib.util.find_spec(name) is not None]
     if "spandrel" not in found:
@@ -144,16 +166,12 @@ def _of_spandrel(name: str) -> type[nn.Module]:
 
 
 def _from_checkpoint(file: str) -> tuple[nn.Module, dict[str, Any]]:
-    packages = _packages()
-    spandrel = importlib.import_module("spandrel")
-    registry = spandrel.ArchRegistry()
-    registry.add(*spandrel.MAIN_REGISTRY.architectures())
-    for package in packages[1:]:
-        registry.add(*importlib.import_module(package.__name__.partition(".")[0]).EXTRA_REGISTRY.architectures())
+    _packages()  # refuses where spandrel is missing
+    loader, _ = spandrel_loader()
     if not Path(file).expanduser().is_file():
         raise ValueError(f"{file}: no such checkpoint file")
     try:
-        found = spandrel.ModelLoader(device="cpu", registry=registry).load_from_file(Path(file).expanduser())
+        found = loader.load_from_file(Path(file).expanduser())
     except Exception as error:  # of spandrel's many kinds
         raise ValueError(f"{file}: spandrel does not know its network; give `type` and arguments ({error})") from error
     network: nn.Module = found.model

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
+from dcpt_arch.adapter.sources import has_extra_arches, spandrel_loader
 from dcpt_arch.backbones.base import NOTE, RestorationBackbone
 from dcpt_arch.checkpoints.loading import CheckpointError, detect_family, find_weights, load_network, read_checkpoint
 
@@ -134,7 +133,7 @@ def describe(content: Mapping[str, Any], file: str) -> Any:
         raise CheckpointError(
             f"{file}: weights of an unknown network (first key '{next(iter(weights.state))}'); neither this package "
             "nor spandrel has it. One of your own is known once its file is imported (--import FILE.py)"
-            + ("" if _extra() else "; more networks: pip install spandrel-extra-arches")
+            + ("" if has_extra_arches() else "; more networks: pip install spandrel-extra-arches")
         )
     name, takes, gives = found.architecture.name, found.input_channels, found.output_channels
     if not hasattr(found, "purpose") or found.purpose == "Inpainting":
@@ -145,30 +144,10 @@ def describe(content: Mapping[str, Any], file: str) -> Any:
 
 
 def _loader(file: str, first: str) -> tuple[Any, type[Exception]]:
-    """Spandrel's loader with all architectures that are installed, and the error by which it says that none fits."""
     try:
-        spandrel = _import("spandrel")
+        return spandrel_loader()
     except ImportError as error:
         raise CheckpointError(
             f"{file}: weights of an unknown network (first key '{first}'). One of your own is known once its file is "
             f"imported (--import FILE.py); spandrel opens many of others: {INSTALL}"
         ) from error
-    registry = type(spandrel.MAIN_REGISTRY)()  # of its own: the global one stays as it is
-    registry.add(*spandrel.MAIN_REGISTRY.architectures())
-    extra = _extra()
-    if extra is not None:
-        registry.add(*extra.EXTRA_REGISTRY.architectures())
-    return spandrel.ModelLoader(device="cpu", registry=registry), spandrel.UnsupportedModelError
-
-
-def _extra() -> Any:
-    try:
-        return _import("spandrel_extra_arches")
-    except ImportError:
-        return None
-
-
-def _import(name: str) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, at how their architectures are written
-        return importlib.import_module(name)
