@@ -3,26 +3,32 @@
   dcpt degrade photo.jpg --name haze --seed 3 --parameters beta=1.2 --out hazy.png
   dcpt degrade photo.jpg --name low_light+rain --parameters rain.density=[0.1,0.2] --out dark_and_wet.png
   dcpt degrade --sheet degradations.jpg
+  dcpt degrade photo.jpg --sheet restored.jpg --restored
 
 docs/DEGRADATIONS.md lists names and parameters. A value is a number, [low,high] to draw between, or three choices and
-more. The sheet is of the given photograph, or of one that scikit-image installs.
+more. The sheet is of the given photograph, or of one that scikit-image installs; with --restored it has, beside each
+degradation that the included network knows, what this restores.
 """
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dcpt_common import to_json
+from dcpt_common import CLEAN, to_json
 from dcpt_common.arguments import whole
 from dcpt_data import DataError
 from dcpt_data.degradations import check_parameters, degradation_names, degrade, degrade_for_evaluation, labels
+from dcpt_data.degradations.registry import Image
 from dcpt_data.degradations.sheet import contact_sheet
 from dcpt_data.images.pixels import read_image, to_float, to_uint8, write_image
 from dcpt_data.images.sample_photographs import TEST
 from dcpt_models.errors import OptionError
+from dcpt_models.inference.packaged import default_package
+from dcpt_models.options.files import read_options
 from dcpt_models.runtime.command import add_import, run_command
 
 EXAMPLE = "low_light+haze+rain"  # of a composition, as the sheet's last picture
@@ -35,6 +41,7 @@ def parse() -> argparse.Namespace:
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--name", help="degrade the photograph: a degradation, or several joined by +")
     task.add_argument("--sheet", type=Path, metavar="FILE", help="draw all degradations of the photograph into a file")
+    parser.add_argument("--restored", action="store_true", help="with --sheet: and what the included network restores")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the degraded image, 8 bit (needed with --name)")
     parser.add_argument("--seed", type=whole(0), help="of what is random (default: 0)")
     parser.add_argument(
@@ -50,6 +57,8 @@ def parse() -> argparse.Namespace:
         parser.error("--name needs a photograph and --out FILE")
     if arguments.sheet and (arguments.out or arguments.parameters or arguments.evaluation):
         parser.error("--sheet FILE goes with a photograph and --seed alone")
+    if arguments.restored and not arguments.sheet:
+        parser.error("--restored goes with --sheet FILE")
     if arguments.evaluation and arguments.seed is not None:
         parser.error("--seed is for training; with --evaluation, what is random follows from the file's name")
     arguments.seed = arguments.seed or 0
@@ -86,6 +95,23 @@ def _value(text: str) -> Any:
         return text
 
 
+def known_and_restored() -> tuple[list[str], Callable[[Image], Image]]:
+    """The degradations that the included network knows, and what restores an image H x W x 3 in [0, 1]."""
+    import torch  # imported here: degrading alone is quick
+
+    from dcpt_arch.checkpoints.loading import load_network
+
+    package = default_package()
+    network = load_network(package.network)
+
+    def restore(image: Image) -> Image:
+        with torch.inference_mode():
+            found = network(torch.from_numpy(image).permute(2, 0, 1)[None])[0].clamp(0, 1)
+        return np.ascontiguousarray(found.permute(1, 2, 0).numpy())
+
+    return [name for name in read_options(package.options).values["degradations"] if name != CLEAN], restore
+
+
 def work() -> None:
     arguments = parse()
     out = arguments.sheet or arguments.out
@@ -96,8 +122,8 @@ def work() -> None:
         raise OptionError(f"{out} exists; choose another file, or give --overwrite")
     photograph = read_image(arguments.photograph) if arguments.photograph else TEST["coffee"]()
     if arguments.sheet:
-        names = [*degradation_names(), EXAMPLE]
-        write_image(out, contact_sheet(photograph, names, arguments.seed))
+        names, restore = known_and_restored() if arguments.restored else ([*degradation_names(), EXAMPLE], None)
+        write_image(out, contact_sheet(photograph, names, arguments.seed, restore))
     else:
         names = list(labels(arguments.name))
         image = to_float(photograph)

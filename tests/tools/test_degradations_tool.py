@@ -129,6 +129,7 @@ def test_what_is_there_is_kept_unless_told_otherwise(run, photograph, tmp_path):
         (["PHOTO", "--name", "rain"], 2, "--name needs a photograph and --out FILE"),
         (["PHOTO"], 2, "one of the arguments --name --sheet is required"),
         (["--name", "rain", "--out", "OUT"], 2, "--name needs a photograph and --out FILE"),
+        (["PHOTO", "--name", "haze", "--out", "OUT", "--restored"], 2, "--restored goes with --sheet FILE"),
         (["--sheet", "OUT", "--evaluation"], 2, "--sheet FILE goes with a photograph and --seed alone"),
         (["PHOTO", "--name", "rain", "--out", "OUT", "--evaluation", "--seed", "1"], 2, "--seed is for training"),
         (["PHOTO", "--name", "rain", "--out", "OUT", "--seed", "-1"], 2, "must be a whole number from 0, not '-1'"),
@@ -232,3 +233,30 @@ def test_the_examples_run():
     (section,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
     options = yaml.safe_load(section)
     check_parameters(options["degradation"], options["parameters"])
+
+
+def test_a_sheet_shows_what_restores_beside_each_degradation():
+    photograph = np.random.default_rng(0).integers(60, 200, (64, WIDTH, 3), np.uint8)
+    seen = []
+
+    def restore(image):
+        seen.append(image)
+        return np.full_like(image, 0.25)
+
+    sheet = contact_sheet(photograph, ["noise", "haze"], 0, restore)
+    plain = contact_sheet(photograph, ["noise", "haze"], 0)
+    assert len(seen) == 3 and seen[0].shape == (64, WIDTH, 3)
+    height, width = plain.shape[0], plain.shape[1] // 4  # of a picture
+    assert sheet.shape == (2 * height, 4 * width, 3)
+    pictures = [sheet[y : y + height, x : x + width] for y in (0, height) for x in range(0, 4 * width, width)]
+    inner = np.s_[30 : 30 + 50, 10:-10]
+    for number, place in enumerate((0, 2, 4)):
+        np.testing.assert_array_equal(pictures[place][inner], plain[:, number * width : (number + 1) * width][inner])
+        assert (pictures[place + 1][inner] == 64).all()
+
+
+def test_the_included_network_restores_on_a_sheet(run, photograph, tmp_path):
+    code, text, _ = run(photograph, "--sheet", tmp_path / "sheet.png", "--restored", "--json")
+    assert code == 0
+    assert len(json.loads(text)["degradations"]) == 10
+    assert read_image(tmp_path / "sheet.png").shape[1] == 4 * (WIDTH + 12)
