@@ -25,6 +25,10 @@ PARTIAL = ".partial"
 """Ends the name of a file or folder that is not complete."""
 
 
+class EngineMissing(ImportError):
+    """BasicSR is not installed; the message says how it is."""
+
+
 def wait_briefly() -> None:
     """Let the threads of PyTorch's OpenMP (libgomp) sleep soon when they wait; call it before torch is imported.
 

@@ -42,12 +42,12 @@ setup(
     },
     cmdclass={"build_py": BuildWithOptions},
     entry_points={"console_scripts": ["dcpt = dcpt_tools.commands:main"]},
-    # basicsr 1.4.2 is a source distribution that does not build on 3.13; torch no longer ships for 3.9.
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.14",  # each was tried; torch no longer ships for 3.9
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
-        "basicsr==1.4.2",
+        # A source distribution that does not build on 3.13. There, dcpt_compat says how it is installed; README as well.
+        "basicsr==1.4.2; python_version < '3.13'",
         "mmengine>=0.10.7",
         "mmcv-lite>=2.2.0",
         "opencv-python>=4.8",
@@ -64,7 +64,10 @@ setup(
         "jinja2>=3.1",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2", *EXPORT, *STUDY],
+        "test": [
+            *("pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "spandrel>=0.4.1", "spandrel-extra-arches>=0.2"),
+            *(*EXPORT, *STUDY),
+        ],
         "dev": ["ruff>=0.9", "mypy>=1.14", "pre-commit>=3.5"],
         "wandb": ["wandb"],
         "export": EXPORT,
