@@ -25,7 +25,7 @@ PARTIAL = ".partial"
 """Ends the name of a file or folder that is not complete."""
 
 
-class EngineMissing(ImportError):
+class MissingEngineError(ImportError):
     """BasicSR is not installed; the message says how it is."""
 
 

@@ -46,7 +46,7 @@ setup(
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
-        # A source distribution that does not build on 3.13. There, dcpt_compat says how it is installed; README as well.
+        # It does not build on 3.13; dcpt_compat and README say how it is installed there.
         "basicsr==1.4.2; python_version < '3.13'",
         "mmengine>=0.10.7",
         "mmcv-lite>=2.2.0",

@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import NoReturn
 
-from dcpt_common import EngineMissing, nearest, wait_briefly
+from dcpt_common import MissingEngineError, nearest, wait_briefly
 
 FAILED, WRONG_USAGE = 1, 2
 COMMANDS = {
@@ -63,7 +63,7 @@ def _imported(module: str) -> ModuleType:
     """The module of a command; where BasicSR is missing, the message of that ends the program."""
     try:
         return import_module(f"dcpt_tools.{module}")
-    except EngineMissing as error:
+    except MissingEngineError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(FAILED)
 

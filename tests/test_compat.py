@@ -157,7 +157,7 @@ def hidden(modules, version, code):
 def test_a_missing_engine_is_told_by_the_line_that_installs_it(version, said):
     run = hidden({"basicsr"}, version, "import dcpt_arch")
     assert run.returncode == 1
-    assert "EngineMissing: basicsr==1.4.2 is not installed" in run.stderr and said in run.stderr
+    assert "MissingEngineError: basicsr==1.4.2 is not installed" in run.stderr and said in run.stderr
 
 
 @pytest.mark.parametrize(
