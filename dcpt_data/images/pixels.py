@@ -156,8 +156,10 @@ class EncodedImage:
                 self._turn = turn_of(picture)
                 picture.load()
                 channels = np.asarray(eight_bits(picture, picture.info.get("icc_profile"), self.place)[0])
-        except (DataError, MemoryError):
+        except DataError:
             raise
+        except MemoryError as error:
+            raise DataError(f"{self.place}: decoded, it is larger than the memory that is free") from error
         except Exception as error:  # decoders of damaged files raise nearly anything
             raise self._damaged() from error
         channels = channels.reshape(*channels.shape[:2], -1)

@@ -128,9 +128,19 @@ def find_option_file(given: str, root: Path) -> Path:
 
 
 def resolve(given: str, root: Path) -> str:
-    """An absolute path: relative ones are taken from the current folder if they exist there, else from `root`."""
-    path = Path(given).expanduser()
-    return str(path.absolute() if path.exists() else root / path)
+    """An absolute path: relative ones are taken from the current folder if they exist there, else from `root`.
+
+    Raises:
+        OptionError: If it can be no path: it is too long, or holds a zero byte.
+    """
+    try:
+        if "\0" in given:
+            raise ValueError("it holds a zero byte")
+        path = Path(given).expanduser()
+        return str(path.absolute() if path.exists() else root / path)
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OptionError(f"{given!r:.80} cannot be a path ({why}); name a file or folder") from error
 
 
 def _complete(

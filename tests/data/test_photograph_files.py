@@ -310,3 +310,13 @@ def test_a_file_whose_structure_is_damaged_is_refused_in_training_too(form, plac
     assert "damaged" in refusal(file)
     with pytest.raises(DataError, match="damaged"):
         read_image(file)
+
+
+def test_a_file_of_another_kind_larger_than_memory_is_refused_in_training_too(crops, monkeypatch, tmp_path):
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    Image.fromarray(crops["cat"]).save(tmp_path / "a.png", "GIF")
+    monkeypatch.setattr("dcpt_data.images.pixels.eight_bits", fail)
+    with pytest.raises(DataError, match="larger than the memory that is free"):
+        read_image(tmp_path / "a.png")

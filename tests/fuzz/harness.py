@@ -181,7 +181,8 @@ def describe(case: Any) -> str:
 def _kind(error: BaseException) -> str:
     name = type(error).__name__
     if isinstance(error, Fault):
-        return f"{name}: {re.sub(r'[0-9]+|0x[0-9a-f]+', '#', str(error))[:60]}"
+        text = re.sub(r"/\S+/", "", str(error))  # folders, which are others every time
+        return f"{name}: {re.sub(r'[0-9]+|0x[0-9a-f]+', '#', text)[:60]}"
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f for f in frames if "/dcpt_" in f.filename or "/fuzz/" in f.filename]
     last = ours[-1] if ours else frames[-1]

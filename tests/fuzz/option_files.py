@@ -226,7 +226,8 @@ def check(case: OptionCase, folder: Path) -> str:
         opt = load_options(file, folder, case.is_train, case.force)
     except OptionError as error:
         about = "--force_yml" if "--force_yml" in str(error) else str(file)
-        refusal_is_clear(str(error), None if str(error).startswith("num_gpu") else about)
+        alone = str(error).startswith("num_gpu") or "cannot be a path" in str(error)
+        refusal_is_clear(str(error), None if alone else about)
         return "refused"
     written = folder / "written.yml"
     dump_options(opt["resolved"], written, "a header")
