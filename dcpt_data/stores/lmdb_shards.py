@@ -76,7 +76,7 @@ def write_shards(folder: Path, names: list[str]) -> None:
             if found is None:
                 raise DataError(f"{file.path}: not an LMDB of this package; make it by `dcpt lmdb`")
             metadata.append(found)
-            parts.append(read_index(transaction, file.path))
+            parts.append(read_index(transaction, file.path, found))
     first = metadata[0]
     for name, other, part in zip(names, metadata, parts, strict=True):
         if (other.form, list(part.sides)) != (first.form, list(parts[0].sides)):
@@ -120,7 +120,7 @@ def read_shards(path: str | Path) -> Shards:
         data = Path(path, ALL).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: its {ALL} cannot be read ({error.strerror}); copy the whole folder again") from error
-    index = index_from_bytes(data, str(path))
+    index = index_from_bytes(data, str(path), metadata)
     files = [LmdbFile.at(Path(path, name)) for name in record["shards"]]
     ends = {side: np.array(record["ends"][side], np.int64) for side in index.sides}
     if any(len(each) != len(files) or each[-1] != len(index.sides[side].rows) for side, each in ends.items()):
