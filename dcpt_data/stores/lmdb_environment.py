@@ -77,7 +77,7 @@ class LmdbFile:
         with _opening:
             if self in _opened:  # by another thread meanwhile
                 return _opened[self]
-            if LmdbFile.at(self.path) != self or any(other.path == self.path for other in _opened):
+            if LmdbFile.at(self.path) != self:
                 raise DataError(f"{self.path}: was replaced since it was opened first; start again")
             try:
                 # Nobody writes to a finished LMDB: nothing needs a lock, and its folder may be read-only. The rows of a

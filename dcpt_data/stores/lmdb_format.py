@@ -212,21 +212,20 @@ def index_from_bytes(data: bytes | memoryview, path: str, metadata: Metadata) ->
                 names = NameTable(arrays[f"{side}_text"].tobytes(), arrays[f"{side}_ends"])
                 sides[side] = Entries(names, arrays[f"{side}_rows"])
         index = Index(sides, arrays.get("partners"))
-        _refuse_unsound(index, metadata)
+        _refuse_unsound(index, metadata, path)
     except DataError:
         raise
     except Exception as error:  # NumPy and zipfile raise nearly anything at damaged files: ValueError, zlib.error
         raise DataError(f"{path}: its index is damaged ({error}); copy it again, or make it again") from error
-    for entries in sides.values():
-        refuse_paths(entries.names, path)
     return index
 
 
-def _refuse_unsound(index: Index, metadata: Metadata) -> None:
+def _refuse_unsound(index: Index, metadata: Metadata, path: str) -> None:
     """Refuse numbers in an index that lead nowhere, or to bytes that are no image of that size.
 
     Raises:
-        ValueError: Saying which.
+        DataError: If a name leads out of a folder.
+        ValueError: Saying which number.
     """
     found = {side: len(entries.rows) for side, entries in index.sides.items() if entries.rows.ndim == 1}
     if found != metadata.images:
@@ -237,6 +236,7 @@ def _refuse_unsound(index: Index, metadata: Metadata) -> None:
             raise ValueError(f"'{side}' has names and sizes of another kind")
         if len(ends) and (int(ends[-1]) != len(names.text) or int(ends[0]) < 1 or bool((ends[1:] <= ends[:-1]).any())):
             raise ValueError(f"the names of '{side}' end at other places than they should")
+        refuse_paths(names, path)
         pixels = rows["height"].astype(np.uint64) * rows["width"] * 3 * rows["depth"]
         if not (pixels.all() and (rows["depth"] <= 2).all()):
             raise ValueError(f"an image of '{side}' has no pixels, or is of another depth than 8 or 16 bit")
