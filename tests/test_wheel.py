@@ -66,7 +66,8 @@ def test_it_has_every_module_and_every_file_of_data(unpacked: Path) -> None:
         files = (path for path in root.glob("dcpt_*/**/*") if path.is_file() and "__pycache__" not in path.parts)
         return {path.relative_to(root) for path in [*files, *root.glob("dcpt_*.py")]}
 
-    options = {Path("dcpt_tools") / path.relative_to(ROOT) for path in (ROOT / "options").rglob("*.yml")}
+    options = {Path("dcpt_tools") / path.relative_to(ROOT) for path in (ROOT / "options").rglob("*.*")}
+    options = {path for path in options if "__pycache__" not in path.parts}
     assert ours(unpacked) == ours(ROOT) | options
     assert not (ROOT / "dcpt_tools" / "options").exists()  # the only ones of the repository are in options/
 

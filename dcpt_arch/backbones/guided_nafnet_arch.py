@@ -9,6 +9,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
+from dcpt_arch.backbones.base import FeatureInfo
 from dcpt_arch.backbones.families import Family, StateDict, count, register_family
 from dcpt_arch.backbones.nafnet_arch import NAFNet, nafnet_arguments
 from dcpt_arch.layers.guide import Guide, Steering
@@ -25,7 +26,8 @@ class GuidedNAFNet(NAFNet):
     (`SelfGuidedModel`), and restoration knows from the first iteration what it is to remove. There only the guide's own
     loss trains it; other methods train it as the rest of the encoder.
 
-    The sizes are those of NAFNet; see there. An image without degradation goes through an unsteered NAFNet.
+    The features are those of NAFNet, and behind them those of the guide. The sizes are those of NAFNet; see there. An
+    image without degradation goes through an unsteered NAFNet.
 
     Args:
         guide_classes: Degradations that are told apart; a clean image has none of them.
@@ -56,6 +58,7 @@ class GuidedNAFNet(NAFNet):
         self.steer_encoders = nn.ModuleList(Steering(guide_classes, channels) for channels in levels)
         self.steer_middle = Steering(guide_classes, 2 * levels[-1])
         self.steer_decoders = nn.ModuleList(Steering(guide_classes, channels) for channels in reversed(levels))
+        self.feature_info.append(FeatureInfo(channels=4 * guide_width, stride=16))
         self.size_multiple = max(16, self.size_multiple)
 
     def forward(
@@ -83,7 +86,8 @@ class GuidedNAFNet(NAFNet):
         return image[..., : x.shape[-2], : x.shape[-1]], logits
 
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], None]:
-        return self._encode(x, self.guide(x).sigmoid()), None
+        seen = self.guide.features(x)
+        return [*self._encode(x, self.guide.answer(seen).sigmoid()), seen], None
 
     def _encode(self, x: torch.Tensor, told: torch.Tensor) -> list[torch.Tensor]:
         x = self.begin(x)

@@ -56,8 +56,17 @@ class Guide(nn.Module):
         Returns:
             Logits, N x classes: above 0 where an image has the degradation.
         """
+        return self.answer(self.features(x))
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the answer is made of, N x 4 width x H / 16 x W / 16."""
         fine = 4 * (x - F.avg_pool2d(x, 5, stride=1, padding=2, count_include_pad=False))
-        features = self.body(torch.cat([x - 0.4, fine], 1)).flatten(2)
+        features: torch.Tensor = self.body(torch.cat([x - 0.4, fine], 1))
+        return features
+
+    def answer(self, features: torch.Tensor) -> torch.Tensor:
+        """The logits, N x classes, of an image's features."""
+        features = features.flatten(2)
         # The variance in float32: in bfloat16 the difference of two means of squares would be noise.
         deviation = (features.float().var(2, correction=0) + 1e-6).sqrt()
         logits: torch.Tensor = self.head(torch.cat([features.mean(2), deviation.to(features.dtype)], 1))

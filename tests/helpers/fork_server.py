@@ -41,6 +41,7 @@ def run(request: dict[str, Any]) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_limit"],) * 2)
     if request["die_at"]:
         die_while_saving(request["die_at"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a program in the background is born without
     sys.argv = [request["script"], *request["arguments"]]
     sys.path[0] = os.path.dirname(request["script"])  # noqa: PTH120
     try:

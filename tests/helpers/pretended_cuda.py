@@ -56,6 +56,7 @@ def pretended_cuda() -> Iterator[None]:
         stack.enter_context(mock.patch.object(nn.init, "trunc_normal_", lambda x, *_, **__: x))
         for name in ("rand", "randn", "randint", "poisson"):
             stack.enter_context(mock.patch.object(torch, name, _drawn(getattr(torch, name))))
+        stack.enter_context(mock.patch.object(torch, "Generator", _generator))
         stack.enter_context(_Mode())
         yield
 
@@ -71,6 +72,14 @@ class Generator:
     """A generator of random numbers on the pretended GPU."""
 
     device = CUDA
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Nothing is drawn, so there is nothing to seed."""
+        return self
+
+
+def _generator(device: Any = "cpu", real: Any = torch.Generator) -> Any:
+    return Generator() if torch.device(device).type == "cuda" else real(device)
 
 
 class _Mode(FakeTensorMode):

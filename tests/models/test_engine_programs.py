@@ -83,6 +83,8 @@ def test_each_method_trains_validates_saves_and_resumes(method: str, photographs
     options["datasets"] = {key: options["datasets"][key] for key in ("train", "val_haze")}
     options["datasets"]["train"]["gt_size"] = 32
     options["val"].update(val_freq=2)
+    if method == "SelfGuidedModel":
+        options["network_g"].update(type="GuidedNAFNet", guide_classes=len(NAMES), guide_width=4)
     if method == "MaskedDCPTModel":
         options["train"]["mask_patch"] = 8
     if method == "DCGuidedModel":

@@ -22,7 +22,7 @@ from dcpt_models.options.check import declared_by
 from dcpt_models.options.sections import DistOptions, FileOptions, LoggerOptions, PathOptions, TableOptions, ValOptions
 
 # Any finite number has a meaning there.
-ANY = {("NAFNet", "initial_scale")}
+ANY = {("NAFNet", "initial_scale"), ("GuidedNAFNet", "initial_scale"), ("AnyBackbone", "output")}
 OPTIONS = [FileOptions, PathOptions, ValOptions, LoggerOptions, DistOptions, TableOptions]
 STUDIES = [StudyOptions, PhotographOptions, FeatureOptions]
 

@@ -26,7 +26,7 @@ from dcpt_tools.measuring.textbook import (
 )
 
 PLAIN = (PlainAttention, PlainFeedForward, PlainLayerNorm2d, PlainPrompts, PlainTokenNorm)
-every_network = pytest.mark.parametrize("name", sorted(SMALL))
+every_network = pytest.mark.parametrize("name", sorted(SMALL.keys() - {"GuidedNAFNet"}))  # which nobody has published
 
 
 def assert_near(found: torch.Tensor, expected: torch.Tensor) -> None:
