@@ -13,9 +13,32 @@ import sys
 import types
 from pathlib import Path
 
-from dcpt_common import wait_briefly
+from dcpt_common import MissingEngineError, wait_briefly
+
+ENGINE = "basicsr==1.4.2"
+INSTALL = f"python -m pip install {ENGINE}"
+INSTALL_ON_313 = f"python3.12 -m pip wheel --no-deps {ENGINE} && python -m pip install basicsr-1.4.2-py3-none-any.whl"
 
 wait_briefly()
+
+
+def _require_engine() -> None:
+    """Say how BasicSR is installed, where it is not.
+
+    Raises:
+        MissingEngineError: Saying so.
+    """
+    # From the repository's root, its folder of launchers has the same name; it is no module, and has no origin.
+    found = sys.modules.get("basicsr") or importlib.util.find_spec("basicsr")
+    if getattr(found, "origin", None) or getattr(found, "__file__", None):
+        return
+    if sys.version_info < (3, 13):
+        raise MissingEngineError(f"{ENGINE} is not installed; install it by\n  {INSTALL}")
+    raise MissingEngineError(
+        f"{ENGINE} is not installed. It does not build on Python 3.13, where a wheel that an older Python has built is "
+        f"as good; make and install it by\n  {INSTALL_ON_313}\n(without Python 3.12, `uvx --python 3.12 pip` does for "
+        "`python3.12 -m pip`)"
+    )
 
 
 def _restore_functional_tensor() -> None:
@@ -89,6 +112,7 @@ def _resume_on_any_device() -> None:
     train.load_resume_state = load_resume_state  # type: ignore[attr-defined]
 
 
+_require_engine()
 _restore_functional_tensor()
 _whole_jpeg_quality()
 _resume_on_any_device()

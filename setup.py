@@ -49,13 +49,13 @@ setup(
     },
     cmdclass={"build_py": BuildWithOptions},
     entry_points={"console_scripts": ["dcpt = dcpt_tools.commands:main"]},
-    # basicsr 1.4.2 is a source distribution that does not build on 3.13; torch no longer ships for 3.9.
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.14",  # torch no longer ships for 3.9
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",
         "numpy>=1.24",
-        "basicsr==1.4.2",
+        # It does not build on 3.13; dcpt_compat and README say how it is installed there.
+        "basicsr==1.4.2; python_version < '3.13'",
         "mmengine>=0.10.7",
         "mmcv-lite>=2.1",
         "opencv-python>=4.8",
@@ -74,6 +74,7 @@ setup(
         "test": [
             "pytest>=8",
             "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
             "spandrel-extra-arches>=0.2",
             *APP,
             *BROWSER,

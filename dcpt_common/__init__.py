@@ -1,5 +1,6 @@
 """What every package uses; each module has one idea. `progress` and `markdown` are imported by their own names."""
 
+from dcpt_common.errors import MissingEngineError
 from dcpt_common.extensions import import_extension, import_modules
 from dcpt_common.files import PARTIAL, partial_path, sha256, write_atomically
 from dcpt_common.json_text import to_json
@@ -13,6 +14,7 @@ __all__ = [
     "JOIN",
     "PARTIAL",
     "Count",
+    "MissingEngineError",
     "Natural",
     "NotNegative",
     "Positive",

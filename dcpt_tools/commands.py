@@ -4,11 +4,12 @@ import importlib.metadata
 import re
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import NoReturn
 
-from dcpt_common import nearest, wait_briefly
+from dcpt_common import MissingEngineError, nearest, wait_briefly
 
-WRONG_USAGE = 2
+FAILED, WRONG_USAGE = 1, 2
 COMMANDS = {
     "restore": ("photographs.restore", "restore photographs of any size, with the included network or your own"),
     "diagnose": ("photographs.diagnose", "classify the degradation of photographs, and show where it is"),
@@ -74,8 +75,17 @@ def main() -> int:
         print(f"error: no command {name!r}{nearest(name, COMMANDS)} (all: dcpt --help)", file=sys.stderr)
         return WRONG_USAGE
     sys.argv = [f"dcpt {name}", *words]
-    code: int = import_module(f"dcpt_tools.{COMMANDS[name][0]}").main()
+    code: int = _imported(COMMANDS[name][0]).main()
     return code
+
+
+def _imported(module: str) -> ModuleType:
+    """The module of a command; where BasicSR is missing, the message of that ends the program."""
+    try:
+        return import_module(f"dcpt_tools.{module}")
+    except MissingEngineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(FAILED)
 
 
 def launch(module: str, script: str) -> NoReturn:
@@ -86,7 +96,7 @@ def launch(module: str, script: str) -> NoReturn:
         script: Relative to the repository.
     """
     wait_briefly()
-    command = import_module(f"dcpt_tools.{module}")
+    command = _imported(module)
     name = next((name for name, (found, _) in COMMANDS.items() if found == module), "")
     spoken = str(command.__doc__).replace(f"-m dcpt_tools {name} ", f"{script} ")
     command.__doc__ = re.sub(rf"(?m)^  dcpt {name}\b", f"  python {script}", spoken)

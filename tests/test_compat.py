@@ -136,3 +136,44 @@ def test_threads_wait_briefly_unless_the_user_says_how(given: dict[str, str], th
         [sys.executable, "-c", code], env={**environment, **given}, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == then
+
+
+def hidden(modules, version, code):
+    """Run code at the repository's root where some modules are not installed and Python says another version."""
+    hide = (
+        "import sys, importlib.machinery as m\n"
+        "find = m.PathFinder.find_spec\n"
+        f"m.PathFinder.find_spec = lambda name, path=None, target=None: "
+        f"find(name, ['{ROOT}'] if name in {modules!r} else path, target)\n"
+        f"sys.version_info = {version!r}\n"
+    )
+    return python(hide + code)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [((3, 12, 1), "python -m pip install basicsr==1.4.2"), ((3, 13, 0), "python3.12 -m pip wheel --no-deps basicsr")],
+)
+def test_a_missing_engine_is_told_by_the_line_that_installs_it(version, said):
+    run = hidden({"basicsr"}, version, "import dcpt_arch")
+    assert run.returncode == 1
+    assert "MissingEngineError: basicsr==1.4.2 is not installed" in run.stderr and said in run.stderr
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "sys.argv = ['dcpt', 'restore', 'x.png']; from dcpt_tools.commands import main; sys.exit(main())",
+        "from dcpt_tools.commands import launch; launch('photographs.restore', 'tools/restore.py')",
+    ],
+    ids=["command", "script"],
+)
+def test_a_command_without_the_engine_ends_in_that_line_alone(call):
+    run = hidden({"basicsr"}, (3, 13, 0), call)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("error: basicsr==1.4.2 is not installed")
+    assert "Traceback" not in run.stderr and len(run.stderr.splitlines()) == 3
+
+
+def test_readme_has_the_line_that_installs_the_engine_on_a_new_python():
+    assert f"    {dcpt_compat.INSTALL_ON_313}\n" in (ROOT / "README.md").read_text(encoding="utf-8")

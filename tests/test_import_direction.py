@@ -18,7 +18,7 @@ PACKAGES = {
 }
 # From the lowest level to the highest; a sub-package imports lower levels only, never its neighbours.
 FLOORS = {
-    "dcpt_common": ["arguments extensions files json_text labels markdown names progress ranges threads"],
+    "dcpt_common": ["arguments errors extensions files json_text labels markdown names progress ranges threads"],
     "dcpt_arch": ["layers", "backbones", "adapter", "classifiers checkpoints"],
     "dcpt_data": ["errors", "workers images", "degradations sources", "stores", "datasets", "preparation"],
     "dcpt_models": [

@@ -24,7 +24,7 @@ from dcpt_arch.backbones.families import FAMILIES, Family
 from dcpt_arch.checkpoints.errors import CheckpointError as CheckpointError
 from dcpt_arch.checkpoints.hub import find_file
 from dcpt_arch.checkpoints.leftover_tensors import is_counter, without_counters, without_leftovers
-from dcpt_arch.checkpoints.recognising import SAVE, what_has_no_tensors, what_it_is, what_was_refused
+from dcpt_arch.checkpoints.recognising import SAVE, what_has_no_tensors, what_it_is, what_was_refused, where_damaged
 
 StateDict = dict[str, torch.Tensor]
 
@@ -34,6 +34,10 @@ AVERAGED_KEYS = ("params_ema", "params-ema", "ema_state_dict", "state_dict_ema",
 WEIGHT_KEYS = (*AVERAGED_KEYS, "params", "state_dict", "model")
 # Begins the names of averaged weights that stand beside the others in one state dict: mmagic; ema-pytorch.
 AVERAGED_PREFIXES = ("generator_ema.", "ema_model.")
+MOST_REPEATED = (
+    2**28
+)  # values of a weight that is stored as fewer: more would fill the memory, whatever the file's size
+DEEPEST = 8  # levels at which weights are looked for: a file can hold a section that contains itself
 # What wrappers put before every key: DistributedDataParallel, torch.compile, Lightning modules.
 PREFIXES = ("module.", "_orig_mod.", "net_g.", "net.", "model.")
 
@@ -97,7 +101,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             content = {**load_file(path), **_notes_in(path)}
         else:
+            if part := where_damaged(path):
+                raise CheckpointError(f"{path}: damaged (the checksum of {part} is another); copy or save it again")
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except SafetensorError as error:
         raise CheckpointError(f"{path}: truncated or no safetensors file ({error}); copy or save it again") from error
     except pickle.UnpicklingError as error:
@@ -147,6 +155,7 @@ def find_weights(content: Mapping[str, Any], key: str | None = None, file: str |
         named = next((content[each] for each in WEIGHT_KEYS if isinstance(content.get(each), Mapping)), content)
         raise CheckpointError(f"{where}{what_has_no_tensors(named)}")
     state = _unwrapped(without_leftovers(state, str(file)))
+    _refuse_odd(state, where)
     _refuse_not_finite(state, where)
     return Weights(state, found)
 
@@ -155,11 +164,11 @@ def _tensors(content: Mapping[Any, Any]) -> list[tuple[str, torch.Tensor]]:
     return [(k, value) for k, value in content.items() if isinstance(k, str) and isinstance(value, torch.Tensor)]
 
 
-def _has_tensors(content: Any) -> bool:
+def _has_tensors(content: Any, levels: int = DEEPEST) -> bool:
     """Whether something is a state dict, or holds one under a known key."""
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not levels:
         return False
-    return bool(_tensors(content)) or any(_has_tensors(content.get(key)) for key in WEIGHT_KEYS)
+    return bool(_tensors(content)) or any(_has_tensors(content.get(key), levels - 1) for key in WEIGHT_KEYS)
 
 
 def _unwrapped(state: StateDict) -> StateDict:
@@ -179,10 +188,31 @@ def _unwrapped(state: StateDict) -> StateDict:
     return state
 
 
+def _refuse_odd(state: StateDict, where: str) -> None:
+    """Raise an error if weights are not plain tensors with values."""
+    for name, value in state.items():
+        kind = (
+            "device meta, without values"
+            if value.is_meta
+            else "quantised"
+            if value.is_quantized
+            else str(value.layout).removeprefix("torch.")
+            if value.layout != torch.strided
+            else f"{value.numel():,} numbers that repeat a few"
+            if value.numel() > max(MOST_REPEATED, value.untyped_storage().nbytes() // value.element_size())
+            else None
+        )
+        if kind is not None:
+            raise CheckpointError(
+                f"{where}'{name}' is a tensor of another kind ({kind}); where it was made, save plain weights by {SAVE}"
+            )
+
+
 def _refuse_not_finite(state: StateDict, where: str) -> None:
     """Raise an error if weights are NaN or infinite; masks may be minus infinity."""
     for name, value in state.items():
-        value = value.float() if value.is_floating_point() and value.element_size() == 1 else value
+        # Of 8 bits nothing is computed, and of 64 much is infinite for a network.
+        value = value.float() if value.is_floating_point() and value.element_size() in (1, 8) else value
         if not (value.is_floating_point() or value.is_complex()) or bool(value.isfinite().all()):
             continue
         if "mask" not in name or bool(value.isnan().any()):
@@ -194,22 +224,37 @@ def _refuse_not_finite(state: StateDict, where: str) -> None:
 
 
 def compare(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Difference:
-    """List how `state` differs from the state dict of `network`."""
+    """List how `state` differs from what `network` has; complex numbers do not fit real ones, nor does yes or no."""
     own = network.state_dict()
     both = [name for name in own if name in state]
-    reshaped = [name for name in both if state[name].shape != own[name].shape]
-    matching = [name for name in both if state[name].shape == own[name].shape]
+    unlike = {name for name in both if _kind(state[name]) not in (_kind(own[name]), "whole", "real")}
+    reshaped = [name for name in both if state[name].shape != own[name].shape or name in unlike]
+    matching = [name for name in both if name not in reshaped]
     # Two settings of one shape are as different as two shapes.
     changed = [name for name in matching if name.startswith(SETTING) and not torch.equal(state[name], own[name])]
     return Difference(
         missing=[name for name in own if name not in state],
         unexpected=[name for name in state if name not in own],
         reshaped=[
-            *(f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}" for name in reshaped),
+            *(
+                f"{name} {_form(state[name], name in unlike)} for {_form(own[name], name in unlike)}"
+                for name in reshaped
+            ),
             *(f"{name} {state[name].tolist()} for {own[name].tolist()}" for name in changed),
         ],
         matching=[name for name in matching if name not in changed],
     )
+
+
+def _kind(value: torch.Tensor) -> str:
+    """Which numbers a tensor has; those of the first two kinds can stand for one another."""
+    if value.is_complex():
+        return "complex"
+    return "boolean" if value.dtype == torch.bool else "real" if value.is_floating_point() else "whole"
+
+
+def _form(value: torch.Tensor, with_kind: bool) -> str:
+    return f"{tuple(value.shape)} of {value.dtype}" if with_kind else f"{tuple(value.shape)}"
 
 
 def likely_reason(network: nn.Module, state: Mapping[str, torch.Tensor], difference: Difference) -> str:
@@ -306,10 +351,9 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
         network = family.network(**{**family.arguments(state), **overrides})
     except KeyError as error:
         raise CheckpointError(f"{name}: incomplete weights of {family.network.__name__}; {error} is missing") from error
-    except (IndexError, ValueError) as error:
-        raise CheckpointError(
-            f"{name}: no weights of a {family.network.__name__} that can be built; {error}"
-        ) from error
+    except (ArithmeticError, AttributeError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{name}: no weights of a {family.network.__name__} that can be built; {why}") from error
     for key in overrides:
         state.pop(SETTING + key, None)
         if SETTING + key in network.state_dict():

@@ -10,6 +10,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
+from dcpt_data.errors import DataError
+
+_ORIENTATION = 274
+
 
 @contextmanager
 def open_picture(data: bytes) -> Iterator[Image.Image]:
@@ -46,6 +50,31 @@ def rgb_of_cmyk(picture: Image.Image, profile: bytes | None) -> Image.Image:
         except (ImageCms.PyCMSError, OSError):  # a damaged profile says nothing
             pass
     return picture.convert("RGB")
+
+
+def eight_bits(picture: Image.Image, profile: bytes | None, place: str) -> tuple[Image.Image, bytes | None]:
+    """An image of mode L, LA, RGB or RGBA, and the profile that it has then.
+
+    Raises:
+        DataError: If its pixels are of another depth or kind.
+    """
+    see_through = "A" in picture.getbands() or "transparency" in picture.info
+    if picture.mode == "CMYK":
+        return rgb_of_cmyk(picture, profile), None
+    if picture.mode in ("1", "L", "LA", "La"):
+        return picture.convert("LA" if see_through else "L"), profile
+    if picture.mode in ("P", "PA", "RGB", "RGBA", "RGBa", "YCbCr"):
+        return picture.convert("RGBA" if see_through else "RGB"), profile
+    raise DataError(f"{place}: pixels of mode {picture.mode} cannot be read; save it as RGB or gray with 8 or 16 bits")
+
+
+def turn_of(picture: Image.Image) -> int:
+    """The EXIF orientation of a picture that Pillow has opened, 1 to 8; 1 where there is none that is sound."""
+    try:
+        turn = picture.getexif().get(_ORIENTATION)
+    except Exception:  # whatever garbage makes Pillow raise
+        return 1
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
 def upright(channels: np.ndarray, turn: int) -> np.ndarray:

@@ -15,9 +15,9 @@ from PIL import Image
 from dcpt_common import write_atomically
 from dcpt_data.errors import DataError
 from dcpt_data.images import png
-from dcpt_data.images.decoding import decode_by_opencv, open_picture, rgb_of_cmyk, upright
+from dcpt_data.images.decoding import decode_by_opencv, eight_bits, open_picture, turn_of, upright
 from dcpt_data.images.encoders import encode_deep_png, encode_deep_tiff, encode_eight
-from dcpt_data.images.headers import look, refuse_several
+from dcpt_data.images.headers import KNOWN, Facts, look, refuse_several
 from dcpt_data.images.metadata import JPEG_LIMIT, Carried, carried_by, carried_by_tiff, fitting
 from dcpt_data.images.pixels import IMAGE_SUFFIXES
 from dcpt_data.images.tiff import Tiff, is_tiff, read_tiff
@@ -98,35 +98,35 @@ def _of_tiff(path: Path, data: bytes, tiff: Tiff) -> ImageFile:
 def _of_all_others(path: Path, data: bytes) -> ImageFile:
     """Read what is no TIFF; of a PNG whose further chunks are damaged, the pixels alone."""
     try:
-        return _of_others(path, data)
+        return _of_others(path, data, look(data))
     except (DataError, MemoryError):
         raise
     except Exception:  # decoders of damaged files raise nearly anything
         bare = png.without_metadata(data) if data.startswith(png.SIGNATURE) else data
         if bare == data:
             raise
-        return replace(_of_others(path, bare), lost=("metadata",))
+        return replace(_of_others(path, bare, look(data)), lost=("metadata",))
 
 
-def _of_others(path: Path, data: bytes) -> ImageFile:
-    facts = look(data)
+def _of_others(path: Path, data: bytes, facts: Facts) -> ImageFile:
     refuse_several(facts.frames, str(path))
     with open_picture(data) as picture:
         if picture.format != "MPO":  # see `headers.look`
             refuse_several(getattr(picture, "n_frames", 1), str(path))
-        carried = carried_by(picture, facts.turn)
+        turn = facts.turn if data.startswith(KNOWN) else turn_of(picture)
+        carried = carried_by(picture, turn)
         profile = picture.info.get("icc_profile")
         picture.load()  # refuses a truncated file, which OpenCV would fill with gray
         header = png.read_header(data)
         if header is not None and header.bits == 16:  # of which Pillow drops the lower half in colour images
             channels = _decode_deep(path, data, header)
         else:
-            eight, profile = _eight_bits(path, picture, profile)
+            eight, profile = eight_bits(picture, profile, str(path))
             channels = np.asarray(eight)
             channels = channels[..., None] if channels.ndim == 2 else channels
     colours = 1 if channels.shape[2] < 3 else 3
     alpha = channels[..., colours] if channels.shape[2] > colours else None
-    return _image(channels[..., :colours], alpha, facts.turn, profile, carried, facts.lossless)
+    return _image(channels[..., :colours], alpha, turn, profile, carried, facts.lossless)
 
 
 def _image(
@@ -147,18 +147,6 @@ def _decode_deep(path: Path, data: bytes, header: png.Header) -> np.ndarray:
     if header.channels == 2:  # gray and alpha, which OpenCV gives as blue, green, red, alpha
         return channels[..., [0, -1]]
     return channels[..., [2, 1, 0, 3][: channels.shape[2]]]
-
-
-def _eight_bits(path: Path, picture: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes | None]:
-    """An image of mode L, LA, RGB or RGBA, and the profile that it has then."""
-    see_through = "A" in picture.getbands() or "transparency" in picture.info
-    if picture.mode == "CMYK":
-        return rgb_of_cmyk(picture, profile), None
-    if picture.mode in ("1", "L", "LA", "La"):
-        return picture.convert("LA" if see_through else "L"), profile
-    if picture.mode in ("P", "PA", "RGB", "RGBA", "RGBa", "YCbCr"):
-        return picture.convert("RGBA" if see_through else "RGB"), profile
-    raise DataError(f"{path}: pixels of mode {picture.mode} cannot be read; save it as RGB or gray with 8 or 16 bits")
 
 
 def check_format(image: ImageFile, path: Path) -> None:

@@ -11,16 +11,15 @@ import numpy as np
 
 from dcpt_data.errors import DataError
 from dcpt_data.images import png
-from dcpt_data.images.decoding import decode_by_opencv, open_picture, upright
+from dcpt_data.images.decoding import decode_by_opencv, eight_bits, open_picture, turn_of, upright
 from dcpt_data.images.folders import walk
-from dcpt_data.images.headers import JPEG, Facts, look, refuse_several
+from dcpt_data.images.headers import JPEG, KNOWN, Facts, look, refuse_several
 from dcpt_data.images.tiff import is_tiff, read_tiff
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 _DEEP_SUFFIXES = frozenset({".png", ".tif", ".tiff"})  # OpenCV would clip 16-bit pixels to white in the others
 PNG_LEVEL = 1  # of compression, 0 to 9
 _JPEG_END = b"\xff\xd9"
-_KNOWN = (png.SIGNATURE, JPEG, b"BM", b"RIFF")  # how files begin whose frames `headers.look` can count, or have one
 _TAIL = 1024  # bytes at a file's end among which its format's last mark stands
 
 
@@ -48,7 +47,7 @@ class EncodedImage:
         self.data, self.place = data, place
         self._decoded: np.ndarray | None = None
         self._facts: Facts | None = None
-        self._turn = 1  # of a TIFF, known once it is decoded
+        self._turn = 1  # of a TIFF or another kind that `headers.look` does not know, known once it is decoded
 
     @property
     def turn(self) -> int:
@@ -57,7 +56,7 @@ class EncodedImage:
         Raises:
             DataError: If this is no image.
         """
-        if is_tiff(self.data):
+        if not self.data.startswith(KNOWN):
             self._whole()
             return self._turn
         return self._look().turn
@@ -137,8 +136,10 @@ class EncodedImage:
             tiff = read_tiff(data, self.place)
             self._turn = tiff.turn
             return upright(tiff.colours[..., ::-1], tiff.turn)
+        if not data.startswith(KNOWN):
+            return self._decode_other(data)
         facts = self._look()
-        refuse_several(facts.frames if data.startswith(_KNOWN) else _frames_of_others(data), self.place)
+        refuse_several(facts.frames, self.place)
         image = decode_by_opencv(data)
         if image is None:
             raise self._damaged()
@@ -147,28 +148,43 @@ class EncodedImage:
             raise DataError(f"{self.place}: pixels are {image.dtype}; 8-bit and 16-bit images can be read")
         return upright(image, facts.turn)
 
+    def _decode_other(self, data: bytes) -> np.ndarray:
+        """Decode a file of another kind under one of our suffixes, such as a GIF, as restoring does: by Pillow."""
+        try:
+            with open_picture(data) as picture:
+                refuse_several(getattr(picture, "n_frames", 1), self.place)
+                self._turn = turn_of(picture)
+                picture.load()
+                channels = np.asarray(eight_bits(picture, picture.info.get("icc_profile"), self.place)[0])
+        except DataError:
+            raise
+        except MemoryError as error:
+            raise DataError(f"{self.place}: decoded, it is larger than the memory that is free") from error
+        except Exception as error:  # decoders of damaged files raise nearly anything
+            raise self._damaged() from error
+        channels = channels.reshape(*channels.shape[:2], -1)
+        colours = channels[..., 2::-1] if channels.shape[2] >= 3 else channels[..., :1]
+        return upright(colours, self._turn)
+
     def _damaged(self) -> DataError:
         return DataError(f"{self.place}: not an image, or damaged beyond decoding; replace or remove it")
 
     def _refuse_truncated(self) -> None:
-        """OpenCV fills what is missing of a truncated file with gray and says nothing; Pillow refuses it."""
-        end = b"IEND" if self.data.startswith(png.SIGNATURE) else _JPEG_END if self.data.startswith(JPEG) else b""
-        if end in self.data[-_TAIL:]:
+        """OpenCV fills what is missing of a truncated file with gray and says nothing; Pillow refuses it.
+
+        It also decodes BMP and WebP files whose structure is damaged.
+        """
+        end = {png.SIGNATURE[:3]: b"IEND", JPEG: _JPEG_END}.get(self.data[:3])
+        if end is not None and end in self.data[-_TAIL:]:
             return
         try:
             with open_picture(self.data) as picture:
-                picture.load()
-        except (OSError, SyntaxError) as error:
-            raise DataError(f"{self.place}: truncated ({error}); copy or download it again") from error
-
-
-def _frames_of_others(data: bytes) -> int:
-    """How many pictures a file of another kind holds, such as a GIF; 1 where Pillow does not know it."""
-    try:
-        with open_picture(data) as picture:
-            return getattr(picture, "n_frames", 1)
-    except Exception:  # whether it is an image at all, OpenCV will say
-        return 1
+                if picture.format != "WEBP":  # which OpenCV decodes whole or not at all
+                    picture.load()
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders of damaged files raise nearly anything
+            raise DataError(f"{self.place}: damaged or truncated ({error}); copy or download it again") from error
 
 
 def _to_rgb(image: np.ndarray) -> np.ndarray:

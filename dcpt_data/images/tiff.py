@@ -127,6 +127,10 @@ def _read(data: bytes, page: tifffile.TiffPage, place: str) -> Tiff:
     profile = bytes(tag.value) if tag is not None and isinstance(tag.value, bytes) else None
     turn, order, big = _turn(page), str(page.parent.byteorder), bool(page.parent.is_bigtiff)
     _refuse_truncated(data, page, place)
+    if page.bitspersample < 8 and page.samplesperpixel > 1 and page.planarconfig != _APART:
+        raise DataError(  # programs pack them in different orders, and nothing in the file says which
+            f"{place}: has {page.samplesperpixel} samples a pixel of {page.bitspersample} bit; save it with 8 bits"
+        )
     samples = _samples(data, page)
     if samples is None:
         colours, alpha = _by_pillow(data, page, profile, place)

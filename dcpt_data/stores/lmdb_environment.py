@@ -84,7 +84,11 @@ class LmdbFile:
                 # crop are a span of some hundred kB. From a disk, reading ahead was 30 times as fast as row by row.
                 environment = lmdb.open(self.path, readonly=True, lock=False, readahead=True, create=False)
             except lmdb.Error as error:
-                hint = "; is it read by BasicSR itself, too?" if "already open" in str(error) else ""
+                hint = (
+                    "; it is read by BasicSR itself too, or was damaged before: start again"
+                    if "already open" in str(error)
+                    else ""
+                )
                 raise DataError(f"{self.path}: not an LMDB that can be opened ({error}){hint}") from error
             needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
             found = Path(self.path, "data.mdb").stat().st_size

@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import zipfile
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -153,8 +152,8 @@ def metadata_from_record(record: Any, path: str) -> Metadata | None:
             return None
         version = record.pop("version")
         if version == VERSION:
-            return Metadata(**record)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+            return _sound(Metadata(**record))
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise DataError(f"{path}: its metadata are damaged ({error}); copy it again, or make it again") from error
     raise DataError(
         f"{path}: its format has version {version}, and this package reads version {VERSION}; make it again with "
@@ -162,7 +161,31 @@ def metadata_from_record(record: Any, path: str) -> Metadata | None:
     )
 
 
-def read_index(transaction: lmdb.Transaction, path: str) -> Index:
+def _sound(metadata: Metadata) -> Metadata:
+    """Metadata, if each value is of its kind.
+
+    Raises:
+        ValueError: Saying which is not.
+    """
+    images, pairing = metadata.images, metadata.pairing
+    counts = images.values() if isinstance(images, dict) else ()
+    rule = pairing.items() if isinstance(pairing, dict) else [(str(pairing), pairing)]
+    sound = {
+        "form": metadata.form in FORMS,
+        "images": bool(counts) and set(images) <= set(SIDES) and all(type(n) is int and n >= 0 for n in counts),
+        "degradation": isinstance(metadata.degradation, str | None),
+        "pairing": pairing is None or all(isinstance(each, str) for pair in rule for each in pair),
+        "source": isinstance(metadata.source, str | None),
+        "about": isinstance(metadata.about, str),
+        "stand_in": isinstance(metadata.stand_in, bool),
+    }
+    wrong = next((name for name, right in sound.items() if not right), None)
+    if wrong:
+        raise ValueError(f"'{wrong}' is {getattr(metadata, wrong)!r:.60}")
+    return metadata
+
+
+def read_index(transaction: lmdb.Transaction, path: str, metadata: Metadata) -> Index:
     """The index.
 
     Raises:
@@ -171,10 +194,10 @@ def read_index(transaction: lmdb.Transaction, path: str) -> Index:
     data = transaction.get(INDEX)
     if data is None:
         raise DataError(f"{path}: its index is missing; copy it again, or make it again")
-    return index_from_bytes(data, path)
+    return index_from_bytes(data, path, metadata)
 
 
-def index_from_bytes(data: bytes | memoryview, path: str) -> Index:
+def index_from_bytes(data: bytes | memoryview, path: str, metadata: Metadata) -> Index:
     """The index of a file of NumPy.
 
     Raises:
@@ -187,8 +210,53 @@ def index_from_bytes(data: bytes | memoryview, path: str) -> Index:
         for side in SIDES:
             if f"{side}_rows" in arrays:
                 names = NameTable(arrays[f"{side}_text"].tobytes(), arrays[f"{side}_ends"])
-                refuse_paths(names, path)
                 sides[side] = Entries(names, arrays[f"{side}_rows"])
-    except (ValueError, KeyError, IndexError, OSError, zipfile.BadZipFile) as error:
+                _refuse_unsound_names(side, sides[side])
+                refuse_paths(names, path)
+        index = Index(sides, arrays.get("partners"))
+        _refuse_unsound(index, metadata)
+    except DataError:
+        raise
+    except Exception as error:  # NumPy and zipfile raise nearly anything at damaged files: ValueError, zlib.error
         raise DataError(f"{path}: its index is damaged ({error}); copy it again, or make it again") from error
-    return Index(sides, arrays.get("partners"))
+    return index
+
+
+def _refuse_unsound_names(side: Side, entries: Entries) -> None:
+    """Refuse a table of names whose ends are no places in its text, one after the other.
+
+    Raises:
+        ValueError: Saying so.
+    """
+    text, ends = entries.names.text, entries.names.ends
+    if ends.dtype.kind not in "iu" or ends.ndim != 1:
+        raise ValueError(f"'{side}' has names of another kind")
+    if len(ends) and (int(ends[-1]) != len(text) or int(ends[0]) < 1 or bool((ends[1:] <= ends[:-1]).any())):
+        raise ValueError(f"the names of '{side}' end at other places than they should")
+
+
+def _refuse_unsound(index: Index, metadata: Metadata) -> None:
+    """Refuse numbers in an index that lead nowhere, or to bytes that are no image of that size.
+
+    Raises:
+        ValueError: Saying which.
+    """
+    found = {side: len(entries.rows) for side, entries in index.sides.items() if entries.rows.ndim == 1}
+    if found != metadata.images:
+        raise ValueError(f"it has {found} images, and there are {metadata.images}")
+    for side, entries in index.sides.items():
+        rows = entries.rows
+        if rows.dtype != ROW or rows.shape != entries.names.ends.shape:
+            raise ValueError(f"'{side}' has sizes of another kind")
+        pixels = rows["height"].astype(np.uint64) * rows["width"] * 3 * rows["depth"]
+        if not (pixels.all() and (rows["depth"] <= 2).all()):
+            raise ValueError(f"an image of '{side}' has no pixels, or is of another depth than 8 or 16 bit")
+        if metadata.form == "raw" and bool((pixels != rows["size"]).any()):
+            raise ValueError(f"an image of '{side}' has another number of bytes than of pixels")
+    partners = index.partners
+    if partners is None:
+        return
+    if len(index.sides) < 2 or partners.dtype.kind not in "iu" or partners.shape != index.sides["lq"].rows.shape:
+        raise ValueError("its pairs are not those of its degraded images")
+    if bool((partners >= len(index.sides["gt"].rows)).any() or (partners < 0).any()):
+        raise ValueError("a degraded image belongs to a ground truth that is not there")

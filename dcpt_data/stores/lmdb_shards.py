@@ -76,7 +76,7 @@ def write_shards(folder: Path, names: list[str]) -> None:
             if found is None:
                 raise DataError(f"{file.path}: not an LMDB of this package; make it by `dcpt lmdb`")
             metadata.append(found)
-            parts.append(read_index(transaction, file.path))
+            parts.append(read_index(transaction, file.path, found))
     first = metadata[0]
     for name, other, part in zip(names, metadata, parts, strict=True):
         if (other.form, list(part.sides)) != (first.form, list(parts[0].sides)):
@@ -120,7 +120,7 @@ def read_shards(path: str | Path) -> Shards:
         data = Path(path, ALL).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: its {ALL} cannot be read ({error.strerror}); copy the whole folder again") from error
-    index = index_from_bytes(data, str(path))
+    index = index_from_bytes(data, str(path), metadata)
     files = [LmdbFile.at(Path(path, name)) for name in record["shards"]]
     ends = {side: np.array(record["ends"][side], np.int64) for side in index.sides}
     if any(len(each) != len(files) or each[-1] != len(index.sides[side].rows) for side, each in ends.items()):
@@ -141,6 +141,10 @@ def _read_record(path: str | Path) -> tuple[Metadata, dict]:
     try:
         record = json.loads(Path(path, SHARDS).read_text(encoding="utf-8"))
         own = {key: record.pop(key) for key in ("shards", "ends")}
+        if not own["shards"] or any(Path(name).name != name for name in own["shards"]):
+            raise ValueError("'shards' are no names of folders in it")
+        if not all(type(end) is int for side in record["images"] for end in own["ends"][side]):
+            raise ValueError("'ends' are no numbers")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: its {SHARDS} is damaged ({error}); copy it again, or make it again") from error
     metadata = metadata_from_record(record, str(path))

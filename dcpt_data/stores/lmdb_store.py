@@ -21,6 +21,7 @@ from dcpt_data.stores.lmdb_shards import Shards, is_sharded, read_shards, read_s
 from dcpt_data.stores.name_table import NameTable, refuse_paths
 
 ENGINE_INDEX = "meta_info.txt"  # lies beside data.mdb where BasicSR made the LMDB, or is to read it
+LARGEST = 2**31 - 1  # pixels of a side
 _ENGINE_LINE = re.compile(r"(?P<name>.+?\.\w+) \((?P<height>\d+),(?P<width>\d+),\d+\) \d+")
 
 
@@ -208,7 +209,7 @@ def open_lmdb(path: str | Path) -> LmdbContents:
     with file.transaction() as transaction:
         metadata = read_metadata(transaction, file.path)
         if metadata is not None:
-            index = read_index(transaction, file.path)
+            index = read_index(transaction, file.path, metadata)
             stores = {
                 side: LmdbStore(file, side, len(index.sides), metadata.form, entries)
                 for side, entries in index.sides.items()
@@ -220,14 +221,21 @@ def open_lmdb(path: str | Path) -> LmdbContents:
 
 
 def _engine_entries(file: LmdbFile) -> Entries:
-    text = Path(file.path, ENGINE_INDEX).read_text(encoding="utf-8")
+    try:
+        text = Path(file.path, ENGINE_INDEX).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"{file.path}/{ENGINE_INDEX}: cannot be read ({error.strerror})") from error
     names, shapes = [], []
     for number, line in enumerate(text.splitlines(), 1):
         match = _ENGINE_LINE.fullmatch(line)
-        if match is None:
-            raise DataError(f"{file.path}/{ENGINE_INDEX}, line {number}: '{line}' is not `name.png (H,W,C) level`")
+        sizes = [int(match[side][:12]) for side in ("height", "width")] if match else []
+        if match is None or not all(0 < size <= LARGEST for size in sizes):
+            raise DataError(
+                f"{file.path}/{ENGINE_INDEX}, line {number}: {line[:80]!r} is not `name.png (H,W,C) level`; make the "
+                "LMDB again"
+            )
         names.append(match["name"])
-        shapes.append((int(match["height"]), int(match["width"]), 0, 0, 0))
+        shapes.append((*sizes, 0, 0, 0))
     if not names:
         raise DataError(f"{file.path}/{ENGINE_INDEX}: names no image; make the LMDB again")
     table = NameTable.of(names)

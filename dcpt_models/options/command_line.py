@@ -132,11 +132,20 @@ def resolve(given: str, root: Path) -> str:
     """An absolute path: relative ones are taken from the current folder if they exist there, else from `root`.
 
     A URL stays as it is, such as an address of the Hub, `hf://owner/name`.
+
+    Raises:
+        OptionError: If it can be no path: it is too long, or holds a zero byte.
     """
     if "://" in given:
         return given
-    path = Path(given).expanduser()
-    return str(path.absolute() if path.exists() else root / path)
+    try:
+        if "\0" in given:
+            raise ValueError("it holds a zero byte")
+        path = Path(given).expanduser()
+        return str(path.absolute() if path.exists() else root / path)
+    except (OSError, RuntimeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise OptionError(f"{given!r:.80} cannot be a path ({why}); name a file or folder") from error
 
 
 def _complete(

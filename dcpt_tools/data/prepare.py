@@ -57,7 +57,7 @@ def examples(word: str) -> str:
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     listing = command_line("list", f"Tell all data sets by name.\n\n{examples('list')}")
-    listing.add_argument("--markdown", action="store_true", help="print the table of docs/DATA.md instead")
+    listing.add_argument("--markdown", action="store_true", help="print the table of docs/DATA.md, without --json")
 
     checking = command_line(
         "check",
@@ -104,6 +104,8 @@ def work() -> None:
 
 
 def show(arguments: argparse.Namespace) -> None:
+    if arguments.markdown and arguments.json:
+        raise OptionError("--markdown prints a table and --json an object; give one of them")
     if arguments.markdown:
         print(markdown_table())
         return

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from small_networks import SMALL, build, picture
 
 from dcpt_arch import DCPTSwinIR, DegradationClassifier, FeatureInfo, NAFNet, PromptIR, Restormer
+from dcpt_arch.backbones.base import SETTING
 from dcpt_arch.checkpoints.initialise import initialise
 from dcpt_arch.checkpoints.loading import (
     CheckpointError,
@@ -693,3 +694,93 @@ def test_compare_lists_every_kind_of_difference():
 def test_long_lists_are_cut():
     text = str(compare(small(), {}))
     assert text.startswith("0 tensors fit; ") and text.count(",") == 3 and text.endswith(", ...)")
+
+
+ODD = {
+    "torch.sparse_coo": lambda value: value.to_sparse(),
+    "quantised": lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+    "device meta": lambda value: value.to("meta"),
+    "27,000,000,000 numbers that repeat a few": lambda value: torch.zeros(1).expand(10**9, 3, 3, 3),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_that_are_no_plain_weights_are_refused(kind, tmp_path):
+    state = dict(build("NAFNet").state_dict())
+    state["intro.weight"] = ODD[kind](state["intro.weight"])
+    torch.save({"params": state}, tmp_path / "a.pth")
+    with pytest.raises(
+        CheckpointError, match=rf"a.pth: 'intro.weight' is a tensor of another kind \({kind.removeprefix('torch.')}"
+    ):
+        load_network(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.bool], ids=str)
+def test_numbers_of_another_kind_are_no_weights(kind):
+    state = dict(build("NAFNet").state_dict())
+    state["intro.weight"] = state["intro.weight"].to(kind)
+    with pytest.raises(CheckpointError, match=rf"intro\.weight .* of {kind} for .* of torch.float32"):
+        load_network(state)
+
+
+def test_whole_numbers_and_others_of_less_depth_stand_for_weights():
+    state = {key: value.half() for key, value in build("NAFNet").state_dict().items()}
+    state["intro.bias"] = torch.arange(6)
+    network = load_network(state)
+    assert network.state_dict()["intro.bias"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert torch.equal(network.state_dict()["intro.weight"], state["intro.weight"].float())
+
+
+def test_a_section_that_holds_itself_is_refused(tmp_path):
+    content = {}
+    content["params"] = content
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"a\.pth: no tensors in the checkpoint"):
+        load_network(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(f"{SETTING}fold", torch.tensor(2)), ("intro.weight", torch.zeros(()))],
+    ids=["setting", "size"],
+)
+def test_what_no_network_can_be_built_of_is_refused(name, value):
+    kind = "PromptIR" if name.startswith(SETTING) else "NAFNet"
+    with pytest.raises(CheckpointError, match=f"no weights of a {kind} that can be built"):
+        load_network({**build(kind).state_dict(), name: value})
+
+
+def spoilt(file, name):
+    """Change a byte of what a file of torch.save holds under a name."""
+    with zipfile.ZipFile(file) as archive:
+        (part,) = [info for info in archive.infolist() if info.filename.endswith(name)]
+        content = archive.read(part)
+    data = bytearray(file.read_bytes())
+    data[data.index(content) + len(content) // 2] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("part", ["data/3", "data.pkl"])
+def test_a_damaged_byte_of_a_weight_is_noticed(part, tmp_path):
+    torch.save(build("NAFNet").state_dict(), tmp_path / "a.pth")
+    load_network(tmp_path / "a.pth")
+    spoilt(tmp_path / "a.pth", part)
+    with pytest.raises(CheckpointError, match=f"a.pth: damaged .*{part}"):
+        load_network(tmp_path / "a.pth")
+
+
+def test_a_file_that_was_saved_without_checksums_is_read(tmp_path):
+    state = build("NAFNet").state_dict()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(load_network(tmp_path / "a.pth").state_dict()["intro.weight"], state["intro.weight"])
+
+
+def test_a_weight_of_64_bits_that_a_network_cannot_hold_is_refused():
+    state = dict(build("NAFNet").double().state_dict())
+    state["intro.weight"][0, 0, 0, 0] = 1e300
+    with pytest.raises(CheckpointError, match=r"1 of 162 values of 'intro\.weight' are NaN or infinite"):
+        load_network(state)

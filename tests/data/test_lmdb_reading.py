@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
+import re
 import shutil
 import tracemalloc
 from itertools import islice
@@ -494,3 +496,72 @@ def test_names_that_lead_out_of_a_folder_are_refused_when_an_index_is_read(name,
         empty.put(b"a", b"")
     (tmp_path / "y.lmdb" / "meta_info.txt").write_text(f"a.png (8,8,3) 1\n{name} (8,8,3) 1\n")
     assert "leads out of a folder" in refusal(open_lmdb, tmp_path / "y.lmdb")
+
+
+def with_array(name, change):
+    """A change of an LMDB that changes an array of its index."""
+
+    def apply(transaction):
+        with np.load(io.BytesIO(transaction.get(INDEX))) as file:
+            arrays = {each: file[each].copy() for each in file.files}
+        arrays[name] = change(arrays[name])
+        changed = io.BytesIO()
+        np.savez(changed, **arrays)
+        transaction.put(INDEX, changed.getvalue())
+
+    return apply
+
+
+def with_value(field, value):
+    def change(rows):
+        rows[field][0] = value
+        return rows
+
+    return change
+
+
+UNSOUND = {
+    "names end as fractions": ("gt_ends", lambda ends: ends.astype(float), "of another kind"),
+    "names end backwards": ("gt_ends", lambda ends: ends[::-1].copy(), "end at other places"),
+    "names end beyond the text": ("gt_ends", lambda ends: ends + 1, "end at other places"),
+    "fewer rows": ("lq_rows", lambda rows: rows[1:], r"it has .* images, and there are"),
+    "rows of another shape": ("lq_rows", lambda rows: rows[None], r"it has .* images, and there are"),
+    "rows of numbers": ("lq_rows", lambda rows: rows["height"], "of another kind"),
+    "no pixels": ("gt_rows", with_value("height", 0), "has no pixels"),
+    "depth of 3": ("gt_rows", with_value("depth", 3), "another depth"),
+    "another size": ("gt_rows", with_value("width", 7), "another number of bytes"),
+    "a partner that is not there": ("partners", lambda partners: partners + 9, "ground truth that is not there"),
+    "partners of another shape": ("partners", lambda partners: partners[None], "pairs are not those"),
+}
+
+
+@pytest.mark.parametrize("what", UNSOUND)
+def test_an_index_that_leads_nowhere_is_refused(what, made, tmp_path):
+    name, change, said = UNSOUND[what]
+    path = spoilt(made["raw"], tmp_path, with_array(name, change))
+    assert re.search(f"its index is damaged .*{said}", refusal(open_lmdb, path))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("images", 3), ("images", {"gt": -1}), ("images", {"rgb": 1}), ("form", "jpeg"), ("pairing", 3), ("about", None)],
+)
+def test_metadata_of_another_kind_are_refused(key, value, made, tmp_path):
+    def change(transaction):
+        record = json.loads(bytes(transaction.get(METADATA)))
+        transaction.put(METADATA, json.dumps({**record, key: value}).encode())
+
+    path = spoilt(made["raw"], tmp_path, change)
+    for read in (open_lmdb, peek_metadata):
+        assert f"its metadata are damaged ('{key}' is" in refusal(read, path)
+
+
+@pytest.mark.parametrize("line", [b"a.png (99999999999,12,3) 1", b"a.png (0,4,3) 1", b"\xff\xfea.png"])
+def test_lines_of_basicsr_that_say_no_size_are_refused(line, folders, tmp_path):
+    def forget(transaction):  # what this package has added
+        for key in [bytes(key) for key, _ in transaction.cursor() if bytes(key).startswith(b"\0")]:
+            transaction.delete(key)
+
+    path = spoilt(make_for_basicsr(folders, tmp_path / "engine.lmdb")[0], tmp_path, forget)
+    (path / "meta_info.txt").write_bytes(line)
+    assert "meta_info.txt, line 1" in refusal(open_lmdb, path)

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from dcpt_data import DataError
 from dcpt_data.images.photograph_files import ImageFile, check_format, read_image_file, write_image_file
-from dcpt_data.images.pixels import read_image
+from dcpt_data.images.pixels import Window, open_image, read_image
 
 MAKER, ORIENTATION, EXIF_IFD, GPS_IFD, FOCAL_LENGTH = 271, 274, 0x8769, 0x8825, 37386
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -252,3 +252,61 @@ def test_names_that_are_not_utf_8(crops, tmp_path):
     file = tmp_path / "caf\udce9.png"
     write_image_file(file, ImageFile(crops["cat"]))
     assert read_image_file(file).pixels.shape == crops["cat"].shape
+
+
+@pytest.mark.parametrize("form", ["GIF", "PPM", "TGA", "JPEG2000"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_training_reads_files_of_other_kinds_as_restoring_does(form, mode, crops, tmp_path):
+    picture = Image.fromarray(crops["cat"]).quantize(200).convert(mode)  # which a GIF can hold
+    picture.save(tmp_path / "a.png", form)
+    whole, trained = read_image_file(tmp_path / "a.png").pixels, read_image(tmp_path / "a.png")
+    assert np.array_equal(whole, np.asarray(picture)) or np.array_equal(whole[..., 0], np.asarray(picture))
+    assert np.array_equal(trained, np.broadcast_to(whole, trained.shape))
+    part = open_image(tmp_path / "a.png").pixels(Window(3, 5, 20, 30))
+    assert np.array_equal(part, trained[3:23, 5:35])
+
+
+def test_what_restoring_cannot_read_of_other_kinds_training_refuses_too(tmp_path):
+    Image.fromarray(np.arange(600, dtype=np.uint16).reshape(20, 30)).save(tmp_path / "a.png", "PPM")
+    said = refusal(tmp_path / "a.png")
+    assert "pixels of mode I" in said
+    with pytest.raises(DataError) as caught:
+        read_image(tmp_path / "a.png")
+    assert str(caught.value) == said
+
+
+def test_a_damaged_profile_leaves_a_png_upright(crops, tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    picture = Image.fromarray(crops["cat"])
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture.save(tmp_path / "a.png", exif=exif, icc_profile=profile)
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[data.index(b"iCCP") + 30] ^= 1
+    (tmp_path / "a.png").write_bytes(data)
+    image = read_image_file(tmp_path / "a.png")
+    assert image.lost == ("metadata",)
+    assert np.array_equal(image.pixels, np.rot90(crops["cat"], -1))
+    assert np.array_equal(read_image(tmp_path / "a.png"), image.pixels)
+
+
+@pytest.mark.parametrize(("form", "place"), [("WEBP", 16), ("BMP", 15)])
+def test_a_file_whose_structure_is_damaged_is_refused_in_training_too(form, place, crops, tmp_path):
+    file = tmp_path / f"a.{form.lower()}"
+    Image.fromarray(crops["cat"]).save(file, icc_profile=b"no profile" * 5)
+    data = bytearray(file.read_bytes())
+    data[place] ^= 8
+    file.write_bytes(data)
+    assert "damaged" in refusal(file)
+    with pytest.raises(DataError, match="damaged"):
+        read_image(file)
+
+
+def test_a_file_of_another_kind_larger_than_memory_is_refused_in_training_too(crops, monkeypatch, tmp_path):
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    Image.fromarray(crops["cat"]).save(tmp_path / "a.png", "GIF")
+    monkeypatch.setattr("dcpt_data.images.pixels.eight_bits", fail)
+    with pytest.raises(DataError, match="larger than the memory that is free"):
+        read_image(tmp_path / "a.png")

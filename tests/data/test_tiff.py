@@ -268,3 +268,12 @@ def test_descriptions_that_are_garbage_describe_nothing(text):
     begin = data.index(b"d" * 40)
     data = data[:begin] + text.encode("utf-8", "surrogateescape").ljust(40, b"\0") + data[begin + 40 :]
     assert np.array_equal(samples(data), noise(np.uint8))
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_samples_of_a_single_bit_whose_order_nobody_knows_are_refused(channels):
+    pixels = noise(np.uint8, channels) > 127  # which tifffile packs by sample, and reads by pixel
+    kind = "rgb" if channels == 3 else "minisblack"
+    assert "samples a pixel of 1 bit" in refusal(written(pixels, photometric=kind, planarconfig="contig"))
+    alone = written(pixels[..., 0], photometric="minisblack")
+    assert np.array_equal(samples(alone)[..., 0], pixels[..., 0] * np.uint8(255))

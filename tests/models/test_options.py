@@ -183,3 +183,11 @@ def test_a_name_that_no_option_file_has_is_answered_with_the_nearest(tmp_path, m
     with pytest.raises(OptionError, match=r"no option file 'finetune_swinir'; did you mean 'finetune_swinir_5d'\?"):
         find_option_file("finetune_swinir", tmp_path)
     assert find_option_file("finetune_swinir_5d", tmp_path).is_file()
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "~nobody-of-this-name/x"], ids=["long", "zero", "home"])
+def test_what_can_be_no_path_is_refused(name: str, photographs: Path, tmp_path: Path) -> None:
+    options = dcpt_options(photographs, tmp_path)
+    options["datasets"]["train"]["sets"]["haze"]["dataroot_gt"] = name
+    with pytest.raises(OptionError, match=r"cannot be a path \(.*\); name a file or folder"):
+        completed(write(options, tmp_path))

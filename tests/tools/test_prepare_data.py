@@ -277,3 +277,7 @@ def test_documented_names_are_known(run):
         assert expand(line.split())
     with contextlib.redirect_stdout(io.StringIO()):
         assert run("list", "--markdown")[0] == 0
+
+
+def test_a_table_is_no_json(run):
+    assert run("list", "--markdown", "--json")[0] == 2
