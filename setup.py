@@ -49,7 +49,7 @@ setup(
     },
     cmdclass={"build_py": BuildWithOptions},
     entry_points={"console_scripts": ["dcpt = dcpt_tools.commands:main"]},
-    python_requires=">=3.10,<3.14",  # each was tried; torch no longer ships for 3.9
+    python_requires=">=3.10,<3.14",  # torch no longer ships for 3.9
     install_requires=[
         "torch>=2.6",
         "torchvision>=0.21",

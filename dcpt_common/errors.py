@@ -1,6 +1,4 @@
-"""Errors that several packages raise."""
-
-from __future__ import annotations
+"""The error of a missing BasicSR; dcpt_compat raises it, the command line reports it."""
 
 
 class MissingEngineError(ImportError):

@@ -211,7 +211,8 @@ def _refuse_odd(state: StateDict, where: str) -> None:
 def _refuse_not_finite(state: StateDict, where: str) -> None:
     """Raise an error if weights are NaN or infinite; masks may be minus infinity."""
     for name, value in state.items():
-        value = value.float() if value.is_floating_point() and value.element_size() == 1 else value
+        # Of 8 bits nothing is computed, and of 64 much is infinite for a network.
+        value = value.float() if value.is_floating_point() and value.element_size() in (1, 8) else value
         if not (value.is_floating_point() or value.is_complex()) or bool(value.isfinite().all()):
             continue
         if "mask" not in name or bool(value.isnan().any()):

@@ -129,7 +129,7 @@ def _read(data: bytes, page: tifffile.TiffPage, place: str) -> Tiff:
     _refuse_truncated(data, page, place)
     if page.bitspersample < 8 and page.samplesperpixel > 1 and page.planarconfig != _APART:
         raise DataError(  # programs pack them in different orders, and nothing in the file says which
-            f"{place}: has {page.samplesperpixel} samples a pixel of {page.bitspersample} bit; save it with 8 or 16"
+            f"{place}: has {page.samplesperpixel} samples a pixel of {page.bitspersample} bit; save it with 8 bits"
         )
     samples = _samples(data, page)
     if samples is None:

@@ -211,8 +211,10 @@ def index_from_bytes(data: bytes | memoryview, path: str, metadata: Metadata) ->
             if f"{side}_rows" in arrays:
                 names = NameTable(arrays[f"{side}_text"].tobytes(), arrays[f"{side}_ends"])
                 sides[side] = Entries(names, arrays[f"{side}_rows"])
+                _refuse_unsound_names(side, sides[side])
+                refuse_paths(names, path)
         index = Index(sides, arrays.get("partners"))
-        _refuse_unsound(index, metadata, path)
+        _refuse_unsound(index, metadata)
     except DataError:
         raise
     except Exception as error:  # NumPy and zipfile raise nearly anything at damaged files: ValueError, zlib.error
@@ -220,23 +222,32 @@ def index_from_bytes(data: bytes | memoryview, path: str, metadata: Metadata) ->
     return index
 
 
-def _refuse_unsound(index: Index, metadata: Metadata, path: str) -> None:
+def _refuse_unsound_names(side: Side, entries: Entries) -> None:
+    """Refuse a table of names whose ends are no places in its text, one after the other.
+
+    Raises:
+        ValueError: Saying so.
+    """
+    text, ends = entries.names.text, entries.names.ends
+    if ends.dtype.kind not in "iu" or ends.ndim != 1:
+        raise ValueError(f"'{side}' has names of another kind")
+    if len(ends) and (int(ends[-1]) != len(text) or int(ends[0]) < 1 or bool((ends[1:] <= ends[:-1]).any())):
+        raise ValueError(f"the names of '{side}' end at other places than they should")
+
+
+def _refuse_unsound(index: Index, metadata: Metadata) -> None:
     """Refuse numbers in an index that lead nowhere, or to bytes that are no image of that size.
 
     Raises:
-        DataError: If a name leads out of a folder.
-        ValueError: Saying which number.
+        ValueError: Saying which.
     """
     found = {side: len(entries.rows) for side, entries in index.sides.items() if entries.rows.ndim == 1}
     if found != metadata.images:
         raise ValueError(f"it has {found} images, and there are {metadata.images}")
-    for side, (names, rows) in ((side, (entries.names, entries.rows)) for side, entries in index.sides.items()):
-        ends = names.ends
-        if ends.dtype.kind not in "iu" or ends.shape != rows.shape or rows.dtype != ROW:
-            raise ValueError(f"'{side}' has names and sizes of another kind")
-        if len(ends) and (int(ends[-1]) != len(names.text) or int(ends[0]) < 1 or bool((ends[1:] <= ends[:-1]).any())):
-            raise ValueError(f"the names of '{side}' end at other places than they should")
-        refuse_paths(names, path)
+    for side, entries in index.sides.items():
+        rows = entries.rows
+        if rows.dtype != ROW or rows.shape != entries.names.ends.shape:
+            raise ValueError(f"'{side}' has sizes of another kind")
         pixels = rows["height"].astype(np.uint64) * rows["width"] * 3 * rows["depth"]
         if not (pixels.all() and (rows["depth"] <= 2).all()):
             raise ValueError(f"an image of '{side}' has no pixels, or is of another depth than 8 or 16 bit")

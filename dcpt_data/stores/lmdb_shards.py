@@ -141,6 +141,10 @@ def _read_record(path: str | Path) -> tuple[Metadata, dict]:
     try:
         record = json.loads(Path(path, SHARDS).read_text(encoding="utf-8"))
         own = {key: record.pop(key) for key in ("shards", "ends")}
+        if not own["shards"] or any(Path(name).name != name for name in own["shards"]):
+            raise ValueError("'shards' are no names of folders in it")
+        if not all(type(end) is int for side in record["images"] for end in own["ends"][side]):
+            raise ValueError("'ends' are no numbers")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: its {SHARDS} is damaged ({error}); copy it again, or make it again") from error
     metadata = metadata_from_record(record, str(path))

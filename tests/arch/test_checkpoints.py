@@ -787,3 +787,10 @@ def test_a_file_that_was_saved_without_checksums_is_read(tmp_path):
     finally:
         torch.serialization.set_crc32_options(True)
     assert torch.equal(load_network(tmp_path / "a.pth").state_dict()["intro.weight"], state["intro.weight"])
+
+
+def test_a_weight_of_64_bits_that_a_network_cannot_hold_is_refused():
+    state = dict(build("NAFNet").double().state_dict())
+    state["intro.weight"][0, 0, 0, 0] = 1e300
+    with pytest.raises(CheckpointError, match=r"1 of 162 values of 'intro\.weight' are NaN or infinite"):
+        load_network(state)

@@ -565,11 +565,3 @@ def test_lines_of_basicsr_that_say_no_size_are_refused(line, folders, tmp_path):
     path = spoilt(make_for_basicsr(folders, tmp_path / "engine.lmdb")[0], tmp_path, forget)
     (path / "meta_info.txt").write_bytes(line)
     assert "meta_info.txt, line 1" in refusal(open_lmdb, path)
-
-
-def test_an_lmdb_that_was_made_anew_under_its_name_is_read_anew(made, tmp_path):
-    path = shutil.copytree(made["raw"], tmp_path / "a.lmdb")
-    open_lmdb(path)
-    shutil.rmtree(path)
-    shutil.copytree(made["png"], path)
-    assert open_lmdb(path).metadata.form == "png"

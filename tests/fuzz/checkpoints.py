@@ -68,6 +68,9 @@ def _spoil(draw: Any, state: State) -> str:
     """Change a state dict so that it is another; returns how."""
     key = draw(st.sampled_from(sorted(state, key=str)))
     value = state[key]
+    if isinstance(value, torch.Tensor) and not (_is_plain(value) or value.dtype == torch.int64):
+        del state[key]  # it was changed before
+        return f"drop {key}"
     kinds = ["drop", "rename", "type", "reshape", "value", "stray", "object", "key", "huge", "odd"]
     how = draw(st.sampled_from(kinds))
     if how == "drop":
@@ -99,7 +102,7 @@ def _spoil(draw: Any, state: State) -> str:
         while int(np.prod(sizes, dtype=object)) > 10**9:
             sizes[sizes.index(max(sizes))] = 1
         state[key] = torch.zeros(1).expand(*sizes)
-    elif how == "odd" and isinstance(value, torch.Tensor) and value.is_floating_point() and value.dim():
+    elif how == "odd" and _is_plain(value) and value.dim():
         odd = [
             value.to_sparse(),
             torch.quantize_per_tensor(value.float(), 0.1, 0, torch.qint8),
@@ -107,6 +110,11 @@ def _spoil(draw: Any, state: State) -> str:
         ]
         state[key] = draw(st.sampled_from(range(3)).map(odd.__getitem__))
     return f"{how} {key}"
+
+
+def _is_plain(value: Any) -> bool:
+    tensor = isinstance(value, torch.Tensor) and value.is_floating_point() and value.layout == torch.strided
+    return tensor and not value.is_meta and not value.is_quantized
 
 
 def _wrapped(draw: Any, state: State) -> tuple[Any, str]:

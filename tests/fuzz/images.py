@@ -447,7 +447,7 @@ def check(case: ImageCase, folder: Path) -> str:
             raise Fault(f"refuses a sound file: {refused or refused_in_training}")
         if (whole is None) != (trained is None) and not case.damaged and "neither colour nor" not in refused:
             raise Fault(f"one reads it, the other says: {refused or refused_in_training}")
-        # Of a JPEG with all of its marks, damage in between is told by Pillow alone (docs/TRAINING.md).
+        # Of a JPEG with all of its marks, damage in between is told by Pillow alone.
         noticed = "neither colour nor" not in refused and case.data[:3] != b"\xff\xd8\xff"
         if whole is None and trained is not None and case.damaged and noticed:
             raise Fault(f"training reads what restoring refuses: {refused}")

@@ -10,7 +10,7 @@ from harness import Family, Fault, Finding, block, refusal_is_clear
 from hypothesis import strategies as st
 
 # As many as take two or three seconds.
-INPUTS = {"checkpoints": 40, "images": 150, "lines": 60, "lmdbs": 120, "options": 25}
+INPUTS = {"checkpoints": 40, "images": 150, "lines": 30, "lmdbs": 80, "options": 25}
 
 
 @pytest.mark.parametrize("name", FAMILIES)
