@@ -52,10 +52,10 @@ def samples(section: dict[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 
 def test_they_are_small() -> None:
-    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 10e6
+    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 16e6
 
 
-def test_the_five_degradations_of_the_demo_are_reduced_by_two_decibels_on_the_mean(folder, network) -> None:
+def test_the_five_degradations_of_the_demo_are_reduced(folder, network) -> None:
     gains = {}
     for section in DEMO.values():
         found = samples(section, folder)
@@ -63,8 +63,19 @@ def test_the_five_degradations_of_the_demo_are_reduced_by_two_decibels_on_the_me
             pairs = [(psnr(network(s["lq"][None])[0], s["gt"]), psnr(s["lq"], s["gt"])) for s in found]
         gains[section["name"]] = np.mean([restored - given for restored, given in pairs])
     assert len(gains) == 5
-    assert np.mean(list(gains.values())) >= 2, gains
-    assert min(gains.values()) > -0.2, gains
+    least = {"haze": 2.0, "rain": 4.0, "noise": 5.0, "motion_blur": -0.1, "low_light": 9.0}
+    assert all(gains[name] >= least[name] for name in least), gains
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("defocus_blur", 0.2), ("jpeg", 0.15), ("snow", 2.5), ("demosaic", 2.0), ("inpainting", 4.0)],
+)
+def test_so_are_the_others(folder, network, name: str, least: float) -> None:
+    found = samples({"name": name, "degradation": name}, folder)
+    with torch.inference_mode():
+        gains = [psnr(network(s["lq"][None])[0], s["gt"]) - psnr(s["lq"], s["gt"]) for s in found]
+    assert np.mean(gains) >= least, gains
 
 
 def test_clean_photographs_come_back_unharmed(folder, network) -> None:
@@ -83,7 +94,7 @@ def test_the_classifier_knows_what_the_photographs_have(folder) -> None:
         for section in DEMO.values()
         for sample in samples(section, folder)
     ]
-    assert np.mean(right) >= 0.3  # 1 in 11 by chance
+    assert np.mean(right) >= 0.7  # 1 in 11 by chance
 
 
 @pytest.mark.parametrize("name", ["test", "calibrate"])

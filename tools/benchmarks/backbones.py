@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.timing import count, in_turns
 from dcpt_arch import AnyBackbone
 from dcpt_models.runtime.memory import LiveTensors
+from dcpt_tools.measuring.timing import count, in_turns
 
 HELP = "networks of other projects as backbones: the classification pass against a whole pass, forward and backward"
 
