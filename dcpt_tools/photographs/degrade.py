@@ -53,7 +53,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     parser.add_argument("--json", action="store_true", help="print one JSON object on standard output, nothing else")
     arguments = parser.parse_args()
-    if arguments.name and not (arguments.photograph and arguments.out):
+    if arguments.name is not None and not (arguments.photograph and arguments.out):
         parser.error("--name needs a photograph and --out FILE")
     if arguments.sheet and (arguments.out or arguments.parameters or arguments.evaluation):
         parser.error("--sheet FILE goes with a photograph and --seed alone")
@@ -115,7 +115,7 @@ def known_and_restored() -> tuple[list[str], Callable[[Image], Image]]:
 def work() -> None:
     arguments = parse()
     out = arguments.sheet or arguments.out
-    values = parameters(arguments.name, arguments.parameters) if arguments.name else {}
+    values = parameters(arguments.name, arguments.parameters) if arguments.name is not None else {}
     if out.exists() and arguments.photograph and arguments.photograph.exists() and out.samefile(arguments.photograph):
         raise OptionError(f"{out} is the photograph itself; choose another file")
     if out.exists() and not arguments.overwrite:
