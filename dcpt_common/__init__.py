@@ -3,7 +3,7 @@
 from dcpt_common.errors import MissingEngineError
 from dcpt_common.extensions import import_extension, import_modules
 from dcpt_common.files import PARTIAL, partial_path, sha256, write_atomically
-from dcpt_common.json_text import to_json
+from dcpt_common.json_text import to_json, with_nan
 from dcpt_common.labels import CLEAN, JOIN
 from dcpt_common.names import closest, nearest
 from dcpt_common.ranges import Count, Natural, NotNegative, Positive, Range, Seed
@@ -28,5 +28,6 @@ __all__ = [
     "sha256",
     "to_json",
     "wait_briefly",
+    "with_nan",
     "write_atomically",
 ]

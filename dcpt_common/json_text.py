@@ -12,6 +12,13 @@ def to_json(record: Any, indent: int | None = None) -> str:
     return json.dumps(_finite(record), allow_nan=False, indent=indent)
 
 
+def with_nan(figures: Any) -> Any:
+    """Figures as `to_json` has written them, read again: what is null in them was no finite number, and becomes NaN."""
+    if isinstance(figures, dict):
+        return {key: with_nan(item) for key, item in figures.items()}
+    return math.nan if figures is None else figures
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}

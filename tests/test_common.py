@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from dcpt_common import Range, markdown, to_json, write_atomically
+from dcpt_common import Range, markdown, to_json, with_nan, write_atomically
 from dcpt_common.progress import ProgressBar
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,3 +92,10 @@ def test_what_is_imported_everywhere_needs_the_standard_library_alone() -> None:
         check=True,
     )
     assert {"torch", "numpy", "tqdm"}.isdisjoint(done.stdout.split())
+
+
+def test_figures_that_are_not_finite_are_nan_when_they_are_read_again() -> None:
+    record = {"set": {"psnr": float("inf"), "ssim": 0.5, "count": 3}, "other": {"psnr": float("nan")}}
+    read = with_nan(json.loads(to_json(record), parse_constant=pytest.fail))
+    assert math.isnan(read["set"].pop("psnr")) and math.isnan(read["other"]["psnr"])
+    assert read["set"] == {"ssim": 0.5, "count": 3}

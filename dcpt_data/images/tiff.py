@@ -150,6 +150,8 @@ def _read(data: bytes, page: tifffile.TiffPage, place: str) -> Tiff:
     if page.photometric == _SEPARATED:
         colours = np.asarray(rgb_of_cmyk(Image.fromarray(np.ascontiguousarray(colours), "CMYK"), profile))
         profile = None
+    if page.photometric == _YCBCR:
+        colours = np.asarray(Image.fromarray(np.ascontiguousarray(colours), "YCbCr").convert("RGB"))
     others = samples.shape[2] - count - (alpha is not None)
     return Tiff(colours, alpha, turn, profile, others, order, big, page.offset)
 
@@ -175,7 +177,9 @@ def _refuse_truncated(data: bytes, page: tifffile.TiffPage, place: str) -> None:
 
 def _samples(data: bytes, page: tifffile.TiffPage) -> np.ndarray | None:
     """H x W x samples as stored; None if Pillow is to decode the whole picture."""
-    if page.photometric == _YCBCR or page.compression in _BY_PILLOW:
+    # Of what is not compressed, Pillow 12 cannot read its own files.
+    plain = page.compression == _NONE and not page.is_subsampled and page.bitspersample == 8
+    if (page.photometric == _YCBCR and not plain) or page.compression in _BY_PILLOW:
         return None
     if page.compression in (_LZW, _ZSTD) and page.bitspersample in (8, 16):
         return _unpacked(data, page)

@@ -9,6 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from dcpt_common import with_nan
 from dcpt_models.errors import OptionError
 from dcpt_models.evaluation.table import Method
 from dcpt_models.options.command_line import load_options
@@ -109,7 +110,7 @@ def validations(run: Path) -> dict[int, Results]:
     file = run / VALIDATIONS
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     entries = [json.loads(line) for line in lines]
-    return {entry["iteration"]: entry["results"] for entry in entries}
+    return {entry["iteration"]: with_nan(entry["results"]) for entry in entries}
 
 
 def validated(run: Path) -> dict[int, dict[str, float]]:

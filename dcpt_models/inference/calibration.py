@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logsumexp, softmax
 
 from dcpt_arch.checkpoints.loading import CheckpointError
+from dcpt_common import to_json, with_nan
 
 Array = np.ndarray
 _BINS = 15  # of the expected calibration error, as in the paper that introduced it for networks
@@ -45,7 +46,7 @@ class Calibration:
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        path.write_text(to_json(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def read_calibration(path: Path, weights: Mapping[str, str]) -> Calibration:
@@ -55,8 +56,9 @@ def read_calibration(path: Path, weights: Mapping[str, str]) -> Calibration:
         CheckpointError: If it is of others, or no calibration.
     """
     try:
-        found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found = Calibration(**{**record, "held_out": with_nan(record["held_out"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(f"{path}: not a calibration ({error}); run `dcpt diagnose --calibrate`") from error
     if found.weights != weights:
         raise CheckpointError(

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from dcpt_arch.checkpoints.loading import CheckpointError, read_checkpoint
+from dcpt_common import to_json
 from dcpt_models.errors import OptionError
 from dcpt_models.options.files import dump_options
 from dcpt_models.runtime.checkpoint_files import newest_state, read_state, remove_partial, saved_iterations
@@ -157,7 +158,7 @@ class Run:
         """Append the results of a validation to validation.jsonl."""
         if self.rank == 0:
             with (self.folder / "validation.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"iteration": iteration, "results": results}) + "\n")
+                file.write(to_json({"iteration": iteration, "results": results}) + "\n")
 
     def _unlock(self) -> None:
         if self._lock:

@@ -115,7 +115,7 @@ def known_and_restored() -> tuple[list[str], Callable[[Image], Image]]:
 def work() -> None:
     arguments = parse()
     out = arguments.sheet or arguments.out
-    values = parameters(arguments.name, arguments.parameters) if arguments.name else {}
+    values = parameters(arguments.name, arguments.parameters) if arguments.name is not None else {}
     if out.exists() and arguments.photograph and arguments.photograph.exists() and out.samefile(arguments.photograph):
         raise OptionError(f"{out} is the photograph itself; choose another file")
     if out.exists() and not arguments.overwrite:

@@ -26,7 +26,7 @@ import torch
 
 import dcpt_arch  # noqa: F401 - registers networks
 from dcpt_arch.checkpoints.loading import load_network
-from dcpt_common import to_json
+from dcpt_common import to_json, with_nan
 from dcpt_data import DataError, DegradationDataset
 from dcpt_data.images.pixels import to_uint8, write_image
 from dcpt_data.images.sample_photographs import SCIENCE, TEST, TRAIN, write_photographs, write_tiles
@@ -70,7 +70,7 @@ def train(option_file: str, out: Path, force: list[str]) -> Path:
 def validations(run: Path) -> list[dict]:
     """The results of every validation of a run, oldest first."""
     lines = (run / "validation.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["results"] for line in lines]
+    return [with_nan(json.loads(line)["results"]) for line in lines]
 
 
 def labelled(image: torch.Tensor, text: str) -> np.ndarray:

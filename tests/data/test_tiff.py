@@ -201,9 +201,13 @@ def test_gray_with_alpha_of_16_bits(tmp_path):
     ],
 )
 def test_what_pillow_writes_has_the_colours_that_pillow_reads(mode, compression):
-    data = by_pillow(Image.fromarray(noise(np.uint8)).convert(mode), compression=compression)
-    with Image.open(io.BytesIO(data)) as picture:
-        expected = np.asarray(picture.convert("RGB"))
+    source = Image.fromarray(noise(np.uint8)).convert(mode)
+    data = by_pillow(source, compression=compression)
+    if compression is None:  # Pillow 12 does not read every file of these that it has written
+        expected = np.asarray(source.convert("RGB"))
+    else:
+        with Image.open(io.BytesIO(data)) as picture:
+            expected = np.asarray(picture.convert("RGB"))
     assert np.array_equal(EncodedImage(data, "a").pixels(), expected)
 
 

@@ -10,7 +10,7 @@ from harness import Family, Fault, Finding, block, refusal_is_clear
 from hypothesis import strategies as st
 
 # As many as take two or three seconds.
-INPUTS = {"checkpoints": 40, "images": 150, "lines": 30, "lmdbs": 80, "options": 25}
+INPUTS = {"checkpoints": 100, "images": 500, "lines": 100, "lmdbs": 400, "options": 80}
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -265,6 +265,24 @@ def test_the_engines_model_trains_our_network_on_our_data(pairs: Path, photograp
     assert re.search(r"Validation haze\s+# psnr: \d+", printed)
 
 
+def test_the_engines_gan_trains_our_network_on_our_data(pairs: Path, photographs: Path, tmp_path: Path) -> None:
+    ours = restoration_options(photographs, tmp_path)["datasets"]
+    train = {**ours["train"], "gt_size": 64, "num_worker_per_gpu": 0}  # which its discriminator halves three times
+    options = engine_options(pairs, model_type="SRGANModel", datasets={"train": train, "val_haze": ours["val_haze"]})
+    options["network_d"] = {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 8}
+    options["train"].update(
+        optim_d={"type": "Adam", "lr": 1e-4},
+        gan_opt={"type": "GANLoss", "gan_type": "vanilla", "loss_weight": 0.1},
+        net_d_iters=1,
+        net_d_init_iters=0,
+    )
+    printed = engine(tmp_path, options)
+    assert re.search(r"l_g_gan: .*l_d_real: ", printed)
+    assert re.search(r"Validation haze\s+# psnr: \d+", printed)
+    saved = tmp_path / "experiments" / "tiny" / "models"
+    assert {file.name for file in saved.iterdir()} >= {"net_g_latest.pth", "net_d_latest.pth"}
+
+
 NETWORKS = {
     "EDSR": {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "upscale": 1, "img_range": 1.0},
     "RCAN": {

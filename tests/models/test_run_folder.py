@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 from small_runs import assert_same, completed, dcpt_options, launch, restoration_options, weights, write
 
 from dcpt_arch.checkpoints.loading import CheckpointError
+from dcpt_models.analysis.run_records import validations
 from dcpt_models.errors import OptionError
 from dcpt_models.training.run import Run
 
@@ -332,3 +335,15 @@ def test_a_saved_schedule_that_ends_before_a_longer_run_is_refused(photographs: 
     longer = ["train:total_iter=900", "train:scheduler:periods=[900]"]
     with pytest.raises(OptionError, match="key 'train:total_iter': the schedule of the training state fails"):
         launch(tmp_path / "options.yml", "--auto_resume", "--force_yml", *longer)
+
+
+def test_a_validation_that_is_not_finite_is_valid_json(photographs: Path, tmp_path: Path) -> None:
+    home = tmp_path / "run"
+    with Run(completed(write(restoration_options(photographs, home), tmp_path))) as run:
+        run.record(3, {"haze": {"psnr": float("nan"), "ssim": 0.5}})
+    (line,) = (home / "validation.jsonl").read_text().splitlines()
+    assert json.loads(line, parse_constant=pytest.fail)["results"] == {"haze": {"psnr": None, "ssim": 0.5}}
+    read = validations(home)[3]["haze"]
+    assert math.isnan(read["psnr"]) and read["ssim"] == 0.5
+    (home / "validation.jsonl").write_text('{"iteration": 4, "results": {"haze": {"psnr": NaN}}}\n')  # of before
+    assert math.isnan(validations(home)[4]["haze"]["psnr"])

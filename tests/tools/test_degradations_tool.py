@@ -127,6 +127,7 @@ def test_what_is_there_is_kept_unless_told_otherwise(run, photograph, tmp_path):
         (["PHOTO", "--name", "rain", "--out", "OUT", "--parameters", "density"], 2, "must be KEY=VALUE, such as"),
         (["PHOTO", "--name", "rain+haze", "--out", "OUT", "--parameters", "density=1"], 2, "must be PART.KEY=VALUE"),
         (["PHOTO", "--name", "rain"], 2, "--name needs a photograph and --out FILE"),
+        (["PHOTO", "--name", "", "--out", "OUT"], 2, "unknown degradation ''; known: "),
         (["PHOTO"], 2, "one of the arguments --name --sheet is required"),
         (["--name", "rain", "--out", "OUT"], 2, "--name needs a photograph and --out FILE"),
         (["PHOTO", "--name", "haze", "--out", "OUT", "--restored"], 2, "--restored goes with --sheet FILE"),

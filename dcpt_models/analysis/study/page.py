@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dcpt_common import markdown
+from dcpt_common import markdown, to_json
 from dcpt_models.analysis.study.arms import StudyOptions
 from dcpt_models.analysis.study.bootstrap import AVERAGE, DRAWS, LEVEL, Interval
 from dcpt_models.analysis.study.figures import draw_curves, draw_differences, draw_features
@@ -60,7 +59,7 @@ def write_page(study: StudyOptions, results: StudyResults, folder: Path, command
         "seeds": study.seeds,
     }
     record = {**record, **results.record(), "files": {"page": PAGE, **{k: f.name for k, f in figures.items()}}}
-    (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    (folder / RECORD).write_text(to_json(record, indent=1), encoding="utf-8")
     return page, record
 
 
