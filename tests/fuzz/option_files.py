@@ -101,7 +101,7 @@ def ours(file: Path) -> dict[str, Any]:
 def tiny(name: str) -> dict[str, Any]:
     """An option file that trains in a second."""
     make = restoration_options if name == "RestorationModel" else dcpt_options
-    options = make(Path("photographs"), Path("run"))
+    options = copy.deepcopy(make(Path("photographs"), Path("run")))  # whose lists other tests have too
     options["model_type"] = name
     options["datasets"] = {key: options["datasets"][key] for key in ("train", "val_haze")}
     options["datasets"]["train"].update(gt_size=16, batch_size_per_gpu=2)
