@@ -36,7 +36,9 @@ def what_it_is(path: Path) -> str | None:
         return "is a web page, saved in place of the file; download what the page's own download button gives"
     if path.suffix != ".safetensors" and _is_safetensors(head):
         return f"is a file of safetensors; rename it to {path.with_suffix('.safetensors').name}"
-    if path.suffix == ".safetensors" and (head.startswith(b"PK\x03\x04") or head.startswith(b"\x80")):
+    # A file of safetensors begins with a length, whose first byte may be that of a pickle.
+    pickled = head.startswith(b"\x80") and not _is_safetensors(head)
+    if path.suffix == ".safetensors" and (head.startswith(b"PK\x03\x04") or pickled):
         return f"is a file of torch.save; rename it to {path.with_suffix('.pth').name}"
     kind = next((name for magic, name in ARCHIVES.items() if head.startswith(magic)), None)
     if kind or head[257:262] == b"ustar":
@@ -56,8 +58,8 @@ def _what_archive(path: Path) -> str | None:
     """The same of a zip file, which is what torch.save writes."""
     try:
         names = zipfile.ZipFile(path).namelist()
-    except (OSError, zipfile.BadZipFile):
-        return None  # a truncated one, which torch will say
+    except Exception:  # a damaged one, as `where_damaged` will say: BadZipFile, OSError, UnicodeDecodeError
+        return None
     if any(name.endswith("/constants.pkl") for name in names):
         return f"is a TorchScript program; save the weights alone where it was made: {SAVE}"
     if not any(name.endswith("data.pkl") for name in names):

@@ -14,7 +14,7 @@ from dcpt_data.errors import DataError
 from dcpt_data.images.png import SIGNATURE
 
 JPEG = b"\xff\xd8\xff"
-KNOWN = (SIGNATURE, JPEG, b"BM", b"RIFF")  # how files begin of which `look` knows all, or whose kind has no more
+KNOWN = (SIGNATURE, JPEG, b"RIFF")  # how files begin of which `look` knows all; others are read by Pillow alone
 _RAW_EXIF = b"Raw profile type exif\0"  # a text of PNG in which ImageMagick keeps EXIF
 _ORIENTATION, _SHORT, _LONG = 274, 3, 4
 _START_OF_SCAN, _END = 0xDA, 0xD9

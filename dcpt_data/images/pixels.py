@@ -159,7 +159,7 @@ class EncodedImage:
         except DataError:
             raise
         except MemoryError as error:
-            raise DataError(f"{self.place}: decoded, it is larger than the memory that is free") from error
+            raise DataError(f"{self.place}: decoded, it is larger than the memory that is free; is it damaged?") from error
         except Exception as error:  # decoders of damaged files raise nearly anything
             raise self._damaged() from error
         channels = channels.reshape(*channels.shape[:2], -1)
@@ -172,7 +172,7 @@ class EncodedImage:
     def _refuse_truncated(self) -> None:
         """OpenCV fills what is missing of a truncated file with gray and says nothing; Pillow refuses it.
 
-        It also decodes BMP and WebP files whose structure is damaged.
+        It also decodes WebP files whose structure is damaged.
         """
         end = {png.SIGNATURE[:3]: b"IEND", JPEG: _JPEG_END}.get(self.data[:3])
         if end is not None and end in self.data[-_TAIL:]:

@@ -181,8 +181,8 @@ def _samples(data: bytes, page: tifffile.TiffPage) -> np.ndarray | None:
     plain = page.compression == _NONE and not page.is_subsampled and page.bitspersample == 8
     if (page.photometric == _YCBCR and not plain) or page.compression in _BY_PILLOW:
         return None
-    if page.compression in (_LZW, _ZSTD) and page.bitspersample in (8, 16):
-        return _unpacked(data, page)
+    if page.compression in (_LZW, _ZSTD):
+        return _unpacked(data, page) if page.bitspersample in (8, 16) else None
     if page.compression in tifffile.TIFF.DECOMPRESSORS and page.bitspersample in (1, 8, 16):
         pixels = page.asarray()
         if page.axes == "SYX":

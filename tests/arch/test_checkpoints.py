@@ -794,3 +794,22 @@ def test_a_weight_of_64_bits_that_a_network_cannot_hold_is_refused():
     state["intro.weight"][0, 0, 0, 0] = 1e300
     with pytest.raises(CheckpointError, match=r"1 of 162 values of 'intro\.weight' are NaN or infinite"):
         load_network(state)
+
+
+def test_a_damaged_name_in_a_file_is_refused(tmp_path):
+    torch.save(build("NAFNet").state_dict(), tmp_path / "a.pth")
+    data = bytearray((tmp_path / "a.pth").read_bytes())
+    data[data.rindex(b"data.pkl")] = 0xE9  # in the directory at the end
+    (tmp_path / "a.pth").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"a\.pth: damaged"):
+        load_network(tmp_path / "a.pth")
+
+
+def test_a_header_whose_length_begins_like_a_pickle_is_one_of_safetensors(tmp_path):
+    state = {key: value.contiguous() for key, value in build("NAFNet").state_dict().items()}
+    for length in range(257):  # of what pads the header until its length ends with 0x80
+        save_file(state, tmp_path / "a.safetensors", metadata={"note": "x" * length})
+        if (tmp_path / "a.safetensors").read_bytes()[0] == 0x80:
+            break
+    assert (tmp_path / "a.safetensors").read_bytes()[0] == 0x80
+    assert torch.equal(load_network(tmp_path / "a.safetensors").state_dict()["intro.weight"], state["intro.weight"])

@@ -281,3 +281,10 @@ def test_samples_of_a_single_bit_whose_order_nobody_knows_are_refused(channels):
     assert "samples a pixel of 1 bit" in refusal(written(pixels, photometric=kind, planarconfig="contig"))
     alone = written(pixels[..., 0], photometric="minisblack")
     assert np.array_equal(samples(alone)[..., 0], pixels[..., 0] * np.uint8(255))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "zstd", "tiff_adobe_deflate", "packbits"])
+def test_a_compressed_picture_of_single_bits_needs_no_further_package(compression):
+    bits = noise(np.uint8, 1)[..., 0] > 127
+    data = by_pillow(Image.fromarray(bits), compression=compression)
+    assert np.array_equal(samples(data)[..., 0], bits * np.uint8(255))

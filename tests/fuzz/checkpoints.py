@@ -83,7 +83,8 @@ def _spoil(draw: Any, state: State) -> str:
         kind = draw(st.sampled_from([torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn, torch.uint8]))
         state[key] = value.to(kind)
     elif how == "reshape" and isinstance(value, torch.Tensor):
-        forms = [value[:0], value[:1], value[None], value.flatten(), value.transpose(0, -1) if value.dim() else value]
+        first = value if value.dim() else value[None]
+        forms = [first[:0], first[:1], value[None], value.flatten(), value.transpose(0, -1) if value.dim() else value]
         forms += [torch.cat([value, value]) if value.dim() else value, value.sum(), torch.zeros(3, 0, 2)]
         state[key] = draw(st.sampled_from(range(len(forms))).map(forms.__getitem__))
     elif how == "value" and isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
@@ -135,7 +136,7 @@ def _wrapped(draw: Any, state: State) -> tuple[Any, str]:
         )
         inner |= beside
         if key == "params_ema" and draw(st.booleans()):
-            inner["params"] = {k: torch.zeros_like(v) for k, v in state.items() if isinstance(v, torch.Tensor)}
+            inner["params"] = {k: torch.zeros_like(v) for k, v in state.items() if _is_plain(v)}
     return inner, " in ".join(how)
 
 

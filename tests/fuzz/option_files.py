@@ -321,4 +321,4 @@ def _first_difference(a: Any, b: Any, path: str = "") -> str:
     return f"{path} {a!r:.80} and {b!r:.80}"
 
 
-OPTIONS = Family("options", cases, check)
+OPTIONS = Family("options", cases, check, lambda: [ours(file) for file in FILES])
