@@ -159,7 +159,8 @@ class EncodedImage:
         except DataError:
             raise
         except MemoryError as error:
-            raise DataError(f"{self.place}: decoded, it is larger than the memory that is free; is it damaged?") from error
+            message = f"{self.place}: decoded, it is larger than the memory that is free; is it damaged?"
+            raise DataError(message) from error
         except Exception as error:  # decoders of damaged files raise nearly anything
             raise self._damaged() from error
         channels = channels.reshape(*channels.shape[:2], -1)

@@ -87,7 +87,7 @@ def test_parts_of_a_batch_make_the_updates_of_the_whole(kind: Any, train: dict[s
     logs = [model.get_current_log() for model in models]
     for model, log in zip(models[1:], logs[1:], strict=True):
         torch.testing.assert_close(snapshot(model), whole, rtol=1e-5, atol=3e-5)
-        assert log == pytest.approx(logs[0], rel=1e-4)
+        assert log == pytest.approx(logs[0], rel=1e-3)  # the norm adds up the rounding of all gradients
 
 
 def test_a_batch_is_split_by_samples_and_only_evenly() -> None:
