@@ -38,9 +38,8 @@ OPTIONS = ROOT / "options"
 ROOMS = ("", "3d", "5d", "10d", "cdd11", "gopro", "zero_shot", "transfer/**", "ablations/**", "masked")
 FILES = {file.stem: file for room in ROOMS for file in sorted(OPTIONS.glob(f"{room}/*.yml" if room else "*.yml"))}
 FILES |= {f"mini_{name}": OPTIONS / f"mini/{name}.yml" for name in ("dcpt", "dc_train", "masked_dcpt", "restore")}
-FILES |= {
-    f"package_{name}": OPTIONS / f"package/{name}.yml" for name in ("guide", "restore", "polish_guide", "classifier")
-}
+PACKAGE = ("guide", "restore", "polish_guide", "restore_more", "classifier")
+FILES |= {f"package_{name}": OPTIONS / f"package/{name}.yml" for name in PACKAGE}
 COMMON = OPTIONS / "_base_"
 BASES = {file.relative_to(COMMON).with_suffix("").as_posix(): file for file in sorted(COMMON.rglob("*.yml"))}
 # The settings of dcpt_data/sources/sources.yml that the files read.
