@@ -379,6 +379,12 @@ def test_the_network_of_a_checkpoint(tmp_path: Path) -> None:
     assert load_network(tmp_path / "ours.pth").section == net.section
 
 
+def test_a_checkpoint_that_spandrel_does_not_know(tmp_path: Path) -> None:
+    torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "linear.pth")
+    with pytest.raises(ValueError, match=r"linear.pth: spandrel does not know its network; give .*\(Unsupported"):
+        AnyBackbone({"checkpoint": str(tmp_path / "linear.pth")})
+
+
 USER = """
 import sys
 from torch import nn
