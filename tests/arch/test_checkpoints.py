@@ -254,7 +254,9 @@ def test_arguments_of_restormer(arguments):
     assert_transformer_arguments(Restormer, {**RESTORMER, **arguments})
 
 
-@pytest.mark.parametrize("arguments", [{}, {"bias": True, "in_channels": 1}, {"band_unit": 3, "layer_norm": "bias_free"}])
+@pytest.mark.parametrize(
+    "arguments", [{}, {"bias": True, "in_channels": 1}, {"band_unit": 3, "layer_norm": "bias_free"}]
+)
 def test_arguments_of_adair(arguments):
     assert_transformer_arguments(AdaIR, {**RESTORMER, **arguments})
 
