@@ -2,11 +2,21 @@
 
 import dcpt_compat  # noqa: F401 - fixes basicsr before anything of it is imported
 from dcpt_arch.adapter import AnyBackbone
-from dcpt_arch.backbones import DCPTSwinIR, FeatureInfo, NAFNet, PromptIR, RestorationBackbone, Restormer
+from dcpt_arch.backbones import (
+    AdaIR,
+    DCPTSwinIR,
+    FeatureInfo,
+    NAFNet,
+    PromptIR,
+    RestorationBackbone,
+    Restormer,
+    XRestormer,
+)
 from dcpt_arch.checkpoints.others import SpandrelNetwork
 from dcpt_arch.classifiers import DegradationClassifier, VimDegradationClassifier, ViTDegradationClassifier
 
 __all__ = [
+    "AdaIR",
     "AnyBackbone",
     "DCPTSwinIR",
     "DegradationClassifier",
@@ -18,4 +28,5 @@ __all__ = [
     "SpandrelNetwork",
     "ViTDegradationClassifier",
     "VimDegradationClassifier",
+    "XRestormer",
 ]

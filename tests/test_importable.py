@@ -5,8 +5,8 @@ from importlib import import_module
 import pytest
 
 NAMES = {
-    "dcpt_arch": "DCPTSwinIR DegradationClassifier FeatureInfo NAFNet PromptIR RestorationBackbone Restormer "
-    "ViTDegradationClassifier VimDegradationClassifier",
+    "dcpt_arch": "AdaIR DCPTSwinIR DegradationClassifier FeatureInfo NAFNet PromptIR RestorationBackbone Restormer "
+    "ViTDegradationClassifier VimDegradationClassifier XRestormer",
     "dcpt_arch.checkpoints": "CheckpointError compare detect_family find_weights load_network read_checkpoint "
     "to_our_layout to_published_layout",
     "dcpt_common": "CLEAN JOIN PARTIAL Count Natural NotNegative Positive Range Seed closest import_extension "
@@ -21,7 +21,7 @@ NAMES = {
     "OptionError PSNRLoss RestorationModel",
 }
 REGISTERED = {
-    "ARCH": "NAFNet Restormer PromptIR DCPTSwinIR DegradationClassifier ViTDegradationClassifier "
+    "ARCH": "AdaIR XRestormer NAFNet Restormer PromptIR DCPTSwinIR DegradationClassifier ViTDegradationClassifier "
     "VimDegradationClassifier",
     "MODEL": "DCPTModel RestorationModel DCGuidedModel DCTrainModel MaskedDCPTModel MultiLabelDCPTModel",
     "LOSS": "FocalLoss BinaryFocalLoss PSNRLoss FrequencyL1Loss",

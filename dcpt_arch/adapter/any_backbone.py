@@ -61,9 +61,17 @@ class AnyBackbone(RestorationBackbone):
         output: int | str | None = None,
     ) -> None:
         super().__init__()
+        for key, names in (("features", features), ("head", head)):
+            if isinstance(names, str) and names != "auto":
+                raise ValueError(f"{key} must be 'auto' or a list of names, not {names!r}; write [{names}]")
         section = None
         if isinstance(network, Mapping):
             network, section = build(network)
+        if not isinstance(network, nn.Module):
+            raise ValueError(
+                "network must be a section, such as {'type': 'EDSR', 'upscale': 1}, or a torch.nn.Module that is "
+                f"built already, not {network!r:.60}"
+            )
         if isinstance(network, AnyBackbone):
             raise ValueError("the network is an AnyBackbone itself; give that without another around it")
         plan = plan_for(network, Request(features, head, size_multiple, square, output), section)

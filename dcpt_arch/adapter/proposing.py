@@ -68,6 +68,11 @@ def propose_levels(measured: Measured) -> list[str]:
     Raises:
         ValueError: If there are no blocks before the last one.
     """
+    if not any(call.trained for call in measured.calls.values()):
+        raise ValueError(
+            f"nothing in {type(measured.network).__name__} is trained: its parameters are frozen (requires_grad is "
+            "False), or it runs without gradients; pre-training needs some that learn"
+        )
     units = _before_the_image(units_of(measured), measured)
     weighty = [unit for unit in units if unit.parameters]
     if not weighty:
@@ -108,19 +113,24 @@ def propose_head(measured: Measured, levels: Iterable[str]) -> list[str]:
     Raises:
         ValueError: If there are none.
     """
-    end = max(measured.calls[name].end for name in levels)
-    head: list[str] = []
-    for name, module in measured.network.named_modules():
-        calls = measured.passes[0].calls.get(name)
-        later = bool(calls) and all(call.begin > end for call in calls or ())
-        if later and any(True for _ in module.parameters()) and not any(name.startswith(f"{each}.") for each in head):
-            head.append(name)
+    head = _behind(measured, max(measured.calls[name].end for name in levels))
     if not head:
         raise ValueError(
             "nothing with parameters comes after the last of the `features`, so there is no head; name an earlier "
             f"module{listed(measured)}"
         )
     return head
+
+
+def _behind(measured: Measured, end: int) -> list[str]:
+    """The outermost modules with parameters that begin after a moment of the pass."""
+    found: list[str] = []
+    for name, module in measured.network.named_modules():
+        calls = measured.passes[0].calls.get(name)
+        later = bool(calls) and all(call.begin > end for call in calls or ())
+        if later and any(True for _ in module.parameters()) and not any(name.startswith(f"{each}.") for each in found):
+            found.append(name)
+    return found
 
 
 def check_levels(measured: Measured, names: list[str]) -> None:
@@ -192,7 +202,7 @@ def listed(measured: Measured) -> str:
     """The candidates for levels, as the end of a message."""
     lines: list[tuple[list[str], str]] = []
     for unit in units_of(measured):
-        if not measured.calls[unit.name].trained:
+        if not measured.calls[unit.name].trained or not _behind(measured, unit.end):
             continue
         what = f"{unit.layout.channels} channels, stride {unit.layout.stride}"
         alike = lines and lines[-1][1] == what and _stem(lines[-1][0][-1]) == _stem(unit.name)

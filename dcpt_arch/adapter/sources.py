@@ -173,7 +173,8 @@ def _from_checkpoint(file: str) -> tuple[nn.Module, dict[str, Any]]:
     try:
         found = loader.load_from_file(Path(file).expanduser())
     except Exception as error:  # of spandrel's many kinds
-        raise ValueError(f"{file}: spandrel does not know its network; give `type` and arguments ({error})") from error
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{file}: spandrel does not know its network; give `type` and arguments ({why})") from error
     network: nn.Module = found.model
     # Plain values alone: the others are classes and functions, which are defaults of the constructor.
     arguments = {key: value for key, value in getattr(network, "hyperparameters", {}).items() if _is_plain(value)}

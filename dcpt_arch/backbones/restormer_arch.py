@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,27 +61,45 @@ class Restormer(RestorationBackbone):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        check_levels("num_blocks", num_blocks, 4)
         check_levels("heads", heads, 4)
-        if dim % 2:
-            raise ValueError(f"dim must be even, so that down-sampling can halve it; got {dim}")
-        self.add_input = in_channels == out_channels
         if norm_eps != 1e-5:
             self.keep_setting("norm_eps", norm_eps)
         if relu_attention:
             self.keep_setting("relu_attention", True)
+        common = (ffn_expansion_factor, bias, layer_norm, norm_eps, relu_attention)
 
-        def stage(blocks: int, channels: int, heads: int) -> Stage:
-            common = (channels, heads, ffn_expansion_factor, bias, layer_norm, norm_eps, relu_attention)
-            return Stage(*(TransformerBlock(*common) for _ in range(blocks)), checkpointing=checkpointing)
+        def block(level: int, channels: int) -> nn.Module:
+            return TransformerBlock(channels, heads[level - 1], *common)
+
+        self._assemble(in_channels, out_channels, dim, num_blocks, num_refinement_blocks, bias, block, checkpointing)
+
+    def _assemble(
+        self,
+        in_channels: int,
+        out_channels: int,
+        dim: int,
+        num_blocks: Sequence[int],
+        num_refinement_blocks: int,
+        bias: bool,
+        block: Callable[[int, int], nn.Module],
+        checkpointing: bool,
+    ) -> None:
+        """Build the U-shape; `block` makes a block of a level, 1 to 4, from the number of its channels."""
+        check_levels("num_blocks", num_blocks, 4)
+        if dim % 2:
+            raise ValueError(f"dim must be even, so that down-sampling can halve it; got {dim}")
+        self.add_input = in_channels == out_channels
+
+        def stage(level: int, channels: int, blocks: int) -> Stage:
+            return Stage(*(block(level, channels) for _ in range(blocks)), checkpointing=checkpointing)
 
         self.patch_embed = PatchEmbed(in_channels, dim)
         channels = dim
         for level in (1, 2, 3):
-            self.add_module(f"encoder_level{level}", stage(num_blocks[level - 1], channels, heads[level - 1]))
+            self.add_module(f"encoder_level{level}", stage(level, channels, num_blocks[level - 1]))
             self.add_module(f"down{level}_{level + 1}", Downsample(channels))
             channels *= 2
-        self.latent = stage(num_blocks[3], channels, heads[3])
+        self.latent = stage(4, channels, num_blocks[3])
 
         for level in (3, 2, 1):
             self.add_module(f"up{level + 1}_{level}", Upsample(channels))
@@ -89,9 +107,9 @@ class Restormer(RestorationBackbone):
             if level > 1:
                 self.add_module(f"reduce_chan_level{level}", nn.Conv2d(channels, channels // 2, 1, bias=bias))
                 channels //= 2
-            self.add_module(f"decoder_level{level}", stage(num_blocks[level - 1], channels, heads[level - 1]))
+            self.add_module(f"decoder_level{level}", stage(level, channels, num_blocks[level - 1]))
             self.feature_info.insert(0, FeatureInfo(channels=channels, stride=2 ** (level - 1)))
-        self.refinement = stage(num_refinement_blocks, channels, heads[0])
+        self.refinement = stage(1, channels, num_refinement_blocks)
         self.output = nn.Conv2d(channels, out_channels, 3, padding=1, bias=bias)
 
     def _descend(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -127,8 +145,8 @@ class Restormer(RestorationBackbone):
 
 
 def _recognises(state: Mapping[str, torch.Tensor]) -> bool:
-    prompts = any(name.startswith("prompt") for name in state)  # of PromptIR
-    return any(name.startswith("encoder_level1.") for name in state) and not prompts
+    others = re.compile(r"prompt|fre\d\.|.*\.spatial_attn\.")  # of PromptIR, AdaIR, XRestormer
+    return any(name.startswith("encoder_level1.") for name in state) and not any(map(others.match, state))
 
 
 def _layout(state: StateDict) -> StateDict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ from basicsr.utils.registry import DATASET_REGISTRY
 
 from dcpt_common import nearest
 from dcpt_models.errors import OptionError
-from dcpt_models.options.adapted import write_out
+from dcpt_models.options.adapted import locate, put_back, write_out
 from dcpt_models.options.check import declared_by
 from dcpt_models.options.engine import take_out
 from dcpt_models.options.files import Options, read_options
@@ -95,9 +96,10 @@ def load_options(
     """
     options = read_options(find_option_file(str(file), root), force)
     without_effect = take_out(options.values)
+    said = locate(options.values, partial(resolve_existing, root=root))
     check_options(options, is_train)
     write_out(options.values)
-    opt = _complete(options, root, is_train, launcher, auto_resume, debug)
+    opt = _complete(options, put_back(options.values, said), root, is_train, launcher, auto_resume, debug)
     return {**opt, "without_effect": without_effect}
 
 
@@ -148,12 +150,24 @@ def resolve(given: str, root: Path) -> str:
         raise OptionError(f"{given!r:.80} cannot be a path ({why}); name a file or folder") from error
 
 
+def resolve_existing(given: str, root: Path) -> str:
+    """As `resolve`, and as it is given if there is no such file in either place."""
+    found = resolve(given, root)
+    return found if Path(found).exists() else given
+
+
 def _complete(
-    options: Options, root: Path, is_train: bool, launcher: Launcher, auto_resume: bool, debug: bool
+    options: Options,
+    resolved: dict[str, Any],
+    root: Path,
+    is_train: bool,
+    launcher: Launcher,
+    auto_resume: bool,
+    debug: bool,
 ) -> dict[str, Any]:
     """Fill in defaults, process, device and absolute paths; see `load_options`."""
     values = options.values
-    opt: dict[str, Any] = {**values, "resolved": values, "option_file": str(options.file_of(()))}
+    opt: dict[str, Any] = {**values, "resolved": resolved, "option_file": str(options.file_of(()))}
     opt["path"] = {**path_defaults(), **values.get("path", {})}
     opt["val"] = {**vars(ValOptions()), **(values.get("val") or {})}
     opt["logger"] = {**vars(LoggerOptions()), **values.get("logger", {})}

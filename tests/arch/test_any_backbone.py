@@ -276,7 +276,7 @@ def test_no_random_number_is_drawn() -> None:
 # What is refused
 
 
-CANDIDATES = r"candidates: body \(4 channels, stride 1\), late \(4 channels, stride 1\), ending"
+CANDIDATES = r"candidates: body \(4 channels, stride 1\), late \(4 channels, stride 1\)$"  # nothing follows `ending`
 
 
 @pytest.mark.parametrize(
@@ -298,6 +298,34 @@ def test_what_is_no_level(names: list[str], message: str) -> None:
         AnyBackbone(Shapes(), features=names)
     if "twice" not in message:
         assert caught.match(CANDIDATES)
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "message"),
+    [
+        ("EDSR", {}, r"network must be a section, such as .*, or a torch.nn.Module .* not 'EDSR'"),
+        (nn.Conv2d, {}, r"network must be a section, .* not <class"),
+        (Shapes(), {"features": "body"}, r"features must be 'auto' or a list of names, not 'body'; write \[body\]"),
+        (Shapes(), {"head": "ending"}, r"head must be 'auto' or a list of names, not 'ending'; write \[ending\]"),
+    ],
+)
+def test_arguments_of_other_kinds(network: Any, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AnyBackbone(network, **arguments)
+
+
+class Ungraded(Checkpointed):
+    """Runs without gradients, in training too."""
+
+    @torch.no_grad()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("network", [Checkpointed(twice=False).requires_grad_(False), Ungraded(twice=False)])
+def test_a_network_in_which_nothing_is_trained(network: nn.Module) -> None:
+    with pytest.raises(ValueError, match=r"nothing in .* is trained: its parameters are frozen .*or it runs without"):
+        AnyBackbone(network)
 
 
 @pytest.mark.parametrize(
@@ -377,6 +405,12 @@ def test_the_network_of_a_checkpoint(tmp_path: Path) -> None:
     assert net.section == {**given, "img_channel": 3, "middle_blk_num": 1}
     export_network(net, tmp_path / "ours.pth")
     assert load_network(tmp_path / "ours.pth").section == net.section
+
+
+def test_a_checkpoint_that_spandrel_does_not_know(tmp_path: Path) -> None:
+    torch.save(nn.Linear(1, 1).state_dict(), tmp_path / "linear.pth")
+    with pytest.raises(ValueError, match=r"linear.pth: spandrel does not know its network; give .*\(Unsupported"):
+        AnyBackbone({"checkpoint": str(tmp_path / "linear.pth")})
 
 
 USER = """

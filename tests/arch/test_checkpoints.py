@@ -14,7 +14,7 @@ from fingerprint import fill, image, summary
 from safetensors.torch import save_file
 from small_networks import SMALL, build, picture
 
-from dcpt_arch import DCPTSwinIR, DegradationClassifier, FeatureInfo, NAFNet, PromptIR, Restormer
+from dcpt_arch import AdaIR, DCPTSwinIR, DegradationClassifier, FeatureInfo, NAFNet, PromptIR, Restormer, XRestormer
 from dcpt_arch.backbones.base import SETTING
 from dcpt_arch.checkpoints.initialise import initialise
 from dcpt_arch.checkpoints.loading import (
@@ -89,13 +89,14 @@ def assert_loaded(network, original):
 
 def test_figures_hold_what_is_tested():
     pairs = ("nafnet_w32", "nafnet"), ("promptir", "promptir"), ("restormer", "restormer"), ("swinir", "swinir")
-    assert [name for dcpt, upstream in pairs for name in (f"dcpt_{dcpt}", f"upstream_{upstream}")] == NETWORKS
+    expected = [name for dcpt, upstream in pairs for name in (f"dcpt_{dcpt}", f"upstream_{upstream}")]
+    assert [*expected, "upstream_adair", "adair_low_bands", "upstream_xrestormer"] == NETWORKS
     assert set(FIGURES) == {"about", *NETWORKS, "dc_noimg"}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_published_network_gives_the_published_output(name):
-    network = load_network(published(name))
+    network = load_network(published(name), **FIGURES[name].get("arguments", {}))
     assert not network.training
     with torch.no_grad():
         assert_same_figures(network(image(*FIGURES[name]["size"])), FIGURES[name]["output"])
@@ -125,6 +126,8 @@ def test_networks_of_the_dcpt_authors_in_the_original_layout(name):
     [
         (lambda: build("Restormer", relu_attention=True), "other values of relu_attention"),
         (lambda: build("Restormer", relu_attention=True, norm_eps=1e-6), "other values of norm_eps and relu_attention"),
+        (lambda: build("AdaIR"), "other values of band_unit"),
+        (lambda: build("XRestormer"), "other values of window_size"),
         (lambda: build("DCPTSwinIR", position_bias=False), "always has position_bias and shift_mask"),
         (lambda: build("DCPTSwinIR", shift_mask=False), "always has position_bias and shift_mask"),
         (lambda: torch.nn.Linear(1, 1), "no published layout of Linear"),
@@ -249,6 +252,28 @@ def test_arguments_of_promptir(arguments):
 )
 def test_arguments_of_restormer(arguments):
     assert_transformer_arguments(Restormer, {**RESTORMER, **arguments})
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"bias": True, "in_channels": 1}, {"band_unit": 3, "layer_norm": "bias_free"}]
+)
+def test_arguments_of_adair(arguments):
+    assert_transformer_arguments(AdaIR, {**RESTORMER, **arguments})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"window_size": 3, "overlap_ratio": 4 / 3},
+        {"window_size": 7, "overlap_ratio": 0, "bias": True, "layer_norm": "bias_free"},
+        {"in_channels": 4, "out_channels": 1, "ffn_expansion_factor": 2},
+    ],
+)
+def test_arguments_of_xrestormer(arguments):
+    given = {key: value for key, value in RESTORMER.items() if key != "heads"}
+    heads = {"channel_heads": (1, 2, 4, 5), "spatial_heads": (2, 1, 1, 3), "spatial_dim_head": 4}
+    assert_transformer_arguments(XRestormer, {"overlap_ratio": 0.5, **given, **heads, **arguments})
 
 
 @pytest.mark.parametrize(

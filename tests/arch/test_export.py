@@ -30,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FEWER = {
     "PromptIR": {"num_blocks": (0, 0, 0, 1), "num_refinement_blocks": 0},
     "Restormer": {"num_blocks": (1, 0, 0, 1), "num_refinement_blocks": 0},
+    "AdaIR": {"num_blocks": (0, 0, 0, 1), "num_refinement_blocks": 0},
+    "XRestormer": {"num_blocks": (1, 0, 0, 0), "num_refinement_blocks": 0},
     "NAFNet": {"enc_blk_nums": (1,), "dec_blk_nums": (1,)},
     "DCPTSwinIR": {"depths": (2, 1), "num_heads": (2, 3)},
 }

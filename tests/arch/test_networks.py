@@ -10,9 +10,18 @@ import pytest
 import torch
 from basicsr.archs.swinir_arch import SwinIR as EngineSwinIR
 from basicsr.utils.registry import ARCH_REGISTRY
-from small_networks import BACKBONES, SIZES, SMALL, build, every_backbone, every_size, picture
+from small_networks import BACKBONES, SIDES, SIZES, SMALL, build, every_backbone, every_size, picture
 
-from dcpt_arch import DCPTSwinIR, FeatureInfo, NAFNet, PromptIR, RestorationBackbone, Restormer
+from dcpt_arch import (
+    AdaIR,
+    DCPTSwinIR,
+    FeatureInfo,
+    NAFNet,
+    PromptIR,
+    RestorationBackbone,
+    Restormer,
+    XRestormer,
+)
 from dcpt_arch.backbones.nafnet_arch import NAFBlock
 from dcpt_arch.layers.local_average import LocalAveragePool
 from dcpt_arch.layers.norm_and_stage import Stage
@@ -89,7 +98,8 @@ def test_unknown_features_value_is_an_error(name, value):
 
 @every_backbone
 def test_only_gives_gradients_to_what_the_features_depend_on(name):
-    net, x = build(name).double(), picture(16, 16).double()
+    side = SIDES.get(name, 16)
+    net, x = build(name).double(), picture(side, side).double()
     features = net(x, features="only")
     total(features).backward()
     reached = {key for key, parameter in net.named_parameters() if parameter.grad is not None and parameter.grad.any()}
@@ -115,8 +125,8 @@ def test_only_gives_gradients_to_what_the_features_depend_on(name):
 
 @every_backbone
 def test_a_full_backward_reaches_every_parameter(name):
-    net = build(name)
-    total([net(picture(16, 16))]).backward()
+    net, side = build(name), SIDES.get(name, 16)
+    total([net(picture(side, side))]).backward()
     assert [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
@@ -389,6 +399,73 @@ def test_the_network_has_the_biases_that_were_asked_for(name, layer_norm, bias):
         assert net(picture(9, 11)).shape == (2, 3, 9, 11)
 
 
+# AdaIR and X-Restormer
+
+
+def test_adair_and_xrestormer_have_the_published_sizes():
+    # The original code has 28.785 and 26.041 million, of which 0.043 of AdaIR are used by nothing or have no gradient.
+    with torch.device("meta"):
+        adair, xrestormer = AdaIR(), XRestormer()
+    assert [(info.channels, info.stride) for info in adair.feature_info] == [(96, 2), (192, 4), (384, 8)]
+    assert [(info.channels, info.stride) for info in xrestormer.feature_info] == [(96, 1), (96, 2), (192, 4)]
+    millions = [sum(p.numel() for p in net.parameters()) / 1e6 for net in (adair, xrestormer)]
+    assert millions == pytest.approx([28.742, 26.041], abs=0.001)
+
+
+@pytest.mark.parametrize("size", [(24, 24), (23, 31)])
+def test_adair_parts_an_image_into_its_frequencies(size):
+    block = AdaIR(**SMALL["AdaIR"]).fre3.double()
+    x = picture(*size, channels=16).double()
+    low, high = block.bands(x)
+    assert (low.square() + high.square()).sum((-2, -1)).allclose(x.square().sum((-2, -1)))  # Parseval
+    assert not low.allclose(high) and low.std() > 0 and high.std() > 0
+    # A constant is the lowest frequency of all; one that changes sign from pixel to pixel is the highest.
+    constant = torch.full_like(x, 0.3)
+    low, high = block.bands(constant)
+    assert torch.allclose(low, constant) and high.abs().max() < 1e-12
+    if size == (24, 24):
+        stripes = (-1.0) ** torch.arange(24).double().expand_as(x)
+        low, high = block.bands(stripes)
+        assert torch.allclose(high, torch.ones_like(high)) and low.abs().max() < 1e-12
+
+
+def test_adair_of_the_published_unit_has_no_low_band_in_a_training_crop():
+    block = AdaIR(**{**SMALL["AdaIR"], "band_unit": 128}).fre3
+    low, _ = block.bands(picture(64, 64, channels=16))  # a crop of 128
+    assert not low.any()
+    names = {name for name, _ in block.named_parameters()}
+    assert not any(name.startswith("rate_conv") for name in names)
+    assert {name for name in block.state_dict() if name.startswith("rate_conv")} == {
+        "rate_conv.0.weight",
+        "rate_conv.2.weight",
+    }
+
+
+def test_xrestormer_attends_within_its_windows():
+    layer = XRestormer(**{**SMALL["XRestormer"], "window_size": 4, "overlap_ratio": 0.5}).encoder_level1[0].spatial_attn
+    torch.nn.init.normal_(layer.rel_pos_emb.rel_width)
+    x = picture(16, 20, channels=8)
+    with torch.no_grad():
+        y = layer(x)
+        # Pixel by pixel, by the definition: one head has 4 channels.
+        q, k, v = layer.qkv(x)[0].unflatten(0, (3, 1, 4))[:, 0]
+        for i, j in ((0, 0), (5, 9), (15, 19), (8, 7)):
+            top, left = i // 4 * 4 - 1, j // 4 * 4 - 1
+            keys, values, bias = [], [], []
+            for a in range(top, top + 6):
+                for b in range(left, left + 6):
+                    inside = 0 <= a < 16 and 0 <= b < 20
+                    keys.append(k[:, a, b] if inside else torch.zeros(4))
+                    values.append(v[:, a, b] if inside else torch.zeros(4))
+                    position = layer.rel_pos_emb
+                    down, right = a - top - i % 4 + 5, b - left - j % 4 + 5
+                    bias.append(position.rel_height[down] + position.rel_width[right])
+            logits = (torch.stack(keys) + torch.stack(bias)) @ q[:, i, j] / 2
+            expected = logits.softmax(0) @ torch.stack(values)
+            found = layer.project_out(expected[None, :, None, None])[0, :, 0, 0]
+            torch.testing.assert_close(y[0, :, i, j], found, rtol=1e-4, atol=1e-5)
+
+
 # SwinIR
 
 
@@ -482,6 +559,11 @@ def test_swinir_features_are_the_last_three_blocks_nearest_to_the_output_first()
         (PromptIR, {"dim": 7, "heads": (1, 1, 1, 1)}, "dim must be even"),
         (Restormer, {"num_blocks": (1, 1, 1)}, "num_blocks must hold 4 numbers"),
         (Restormer, {"heads": (3, 2, 2, 4)}, "3 heads do not divide 8 channels"),
+        (AdaIR, {"dim": 6, "heads": (1, 1, 1, 1)}, "dim must be 8 or more"),
+        (AdaIR, {"heads": (1, 2, 3, 4)}, "3 heads do not divide 32 channels"),
+        (XRestormer, {"spatial_heads": (1, 1, 1)}, "spatial_heads must hold 4 numbers"),
+        (XRestormer, {"channel_heads": (3, 1, 1, 1)}, "3 heads do not divide 8 channels"),
+        (XRestormer, {"window_size": 4, "overlap_ratio": 0.25}, "overlap by 1, which must be even; give 0.5"),
         (DCPTSwinIR, {"depths": ()}, "depths must hold at least one number"),
         (DCPTSwinIR, {"num_heads": (2, 2)}, "num_heads must hold 4 numbers"),
         (DCPTSwinIR, {"num_heads": (2, 2, 5, 2)}, "5 heads do not divide 12 channels"),

@@ -29,9 +29,28 @@ SMALL = {
         "prompt_sizes": (4, 3, 2),
         "prompt_len": 2,
     },
+    "AdaIR": {
+        "dim": 8,
+        "num_blocks": (1, 1, 1, 1),
+        "num_refinement_blocks": 1,
+        "heads": (1, 2, 2, 4),
+        "band_unit": 2,
+    },
+    "XRestormer": {
+        "dim": 8,
+        "num_blocks": (1, 2, 1, 1),
+        "num_refinement_blocks": 1,
+        "channel_heads": (1, 2, 2, 4),
+        "spatial_heads": (1, 2, 1, 2),
+        "spatial_dim_head": 4,
+        "window_size": 2,
+        "overlap_ratio": 1,
+    },
     "Restormer": {"dim": 8, "num_blocks": (1, 2, 1, 1), "num_refinement_blocks": 1, "heads": (1, 2, 2, 4)},
     "DCPTSwinIR": {"embed_dim": 12, "depths": (2, 1, 2, 2), "num_heads": (2, 3, 2, 4), "window_size": 4},
 }
+# Sides of images in which no part of a network is idle, where 16 are too few: AdaIR needs both bands at every level.
+SIDES = {"AdaIR": 48}
 # AnyBackbone is no network of its own: tests/arch/test_any_backbone.py, tests/models/test_foreign_networks.py.
 BACKBONES = sorted(
     name

@@ -16,16 +16,20 @@ from small_runs import completed, dcpt_options, launch, restoration_options, wri
 from torch import nn
 
 from dcpt_arch import AnyBackbone
+from dcpt_arch.adapter.sources import build
 from dcpt_arch.checkpoints.export import export_network
 from dcpt_arch.checkpoints.loading import load_network
 from dcpt_arch.checkpoints.others import is_of_others, open_network
 from dcpt_data import build_val_loaders
 from dcpt_models import DCPTModel, FocalLoss, OptionError, dcpt_loss_steps
 from dcpt_models.analysis.features.findings import architecture
+from dcpt_models.analysis.study.arms import plan_runs, read_study
+from dcpt_models.analysis.study.plan import study_jobs
 from dcpt_models.evaluation.testing import evaluate, start_test
 from dcpt_models.inference.diagnoser import load_diagnoser, option_file_of
 from dcpt_models.inference.packaged import pack
 from dcpt_models.inference.restorer import Restorer
+from dcpt_models.options.command_line import load_options
 from dcpt_models.options.files import read_options
 
 CPU = torch.device("cpu")
@@ -140,13 +144,84 @@ def test_two_processes_equal_one(schedule: str, small_photographs: Path, tmp_pat
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+MINE = """
+from torch import nn
+
+
+class Mine(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU())
+        self.last = nn.Conv2d(width, 3, 1)
+
+    def forward(self, x):
+        return x + self.last(self.body(x))
+"""
+
+
+def test_files_of_networks_are_found_as_other_relative_paths_are(
+    small_photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, here = tmp_path / "root", tmp_path / "here"
+    for folder, name in ((root, "net_below_root"), (here, "net_below_here")):
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(MINE)
+        (folder / "study.yml").write_text(
+            f"""
+            name: mine
+            seeds: [0]
+            reference: scratch
+            test: {tmp_path / "test.yml"}
+            features: {{gt: photographs, images: 5}}
+            set: ["network_g={{type: AnyBackbone, network: {{type: {name}.py:Mine, width: 5}}}}"]
+            arms: {{scratch: {{runs: [{{opt: {tmp_path / "fine.yml"}}}]}}}}
+            """
+        )
+    theirs, _ = build({"type": "spandrel:NAFNet", "width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1]})
+    torch.save(theirs.state_dict(), here / "theirs.pth")
+    monkeypatch.chdir(here)
+    options = reduced(restoration_options(small_photographs, tmp_path / "run"), {"checkpoint": "theirs.pth"})
+    for key in ("manual_seed", "name"):
+        options.pop(key, None)
+    options["path"].pop("experiments_root", None)
+    opt = load_options(write({"name": "x", **options}, tmp_path, "fine.yml"), root, is_train=True)
+    assert opt["network_g"]["network"] == {"checkpoint": str(here / "theirs.pth")}
+    assert opt["resolved"]["network_g"]["network"] == {"checkpoint": "theirs.pth"}
+    test = {"name": "x", "model_type": options["model_type"], "degradations": NAMES}
+    test |= {"datasets": {"test_noise": options["datasets"]["val_noise"]}, "network_g": {"type": "NAFNet"}}
+    write(test, tmp_path, "test.yml")
+
+    for folder, name in ((root, "net_below_root"), (here, "net_below_here")):
+        force = f"network_g={{type: AnyBackbone, network: {{type: {name}.py:Mine}}}}"
+        opt = load_options(tmp_path / "fine.yml", root, is_train=True, force=[force])
+        assert opt["network_g"]["network"]["type"] == f"{folder / name}.py:Mine"
+        assert opt["resolved"]["network_g"]["network"] == {"type": f"{name}.py:Mine"}, "the archive names no folder"
+        assert opt["resolved"]["network_g"]["head"] == ["last"]
+
+        study = read_study(folder / "study.yml", [])
+        jobs = {job.command: job for job in study_jobs(study, plan_runs(study, root), root)}
+        assert str(folder) not in str([job.record for job in jobs.values()])
+        place = tmp_path / name
+        place.mkdir()
+        with monkeypatch.context() as elsewhere:  # where a study runs its commands
+            elsewhere.chdir(place)
+            for command in ("train", "test"):
+                _, file, *_ = jobs[command].arguments
+                forced = jobs[command].arguments[jobs[command].arguments.index("--force_yml") + 1 :]
+                opt = load_options(file, root, is_train=command == "train", force=forced)
+                assert opt["network_g"]["network"] == {"type": f"{folder / name}.py:Mine", "width": 5}
+        imported = jobs["knn"].arguments.index("--import")
+        assert jobs["knn"].arguments[imported + 1] == str(folder / f"{name}.py")
+
+    with pytest.raises(
+        OptionError, match=f"network_g:network:type': no module 'no.py' .{here / 'no.py'}: no such file"
+    ):
+        force = "network_g={type: AnyBackbone, network: {type: no.py:Mine}}"
+        load_options(tmp_path / "fine.yml", root, is_train=True, force=[force])
+
+
 def test_a_class_of_the_users_with_the_commands(small_photographs: Path, tmp_path: Path, commands: Commands) -> None:
-    (tmp_path / "net_of_mine.py").write_text(
-        "from torch import nn\n\n\nclass Mine(nn.Module):\n    def __init__(self, width=4):\n"
-        "        super().__init__()\n        self.body = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU())\n"
-        "        self.last = nn.Conv2d(width, 3, 1)\n\n    def forward(self, x):\n"
-        "        return x + self.last(self.body(x))\n"
-    )
+    (tmp_path / "net_of_mine.py").write_text(MINE)
     options = reduced(dcpt_options(small_photographs, tmp_path / "run"), {"type": "net_of_mine.py:Mine", "width": 6})
     file = write(options, tmp_path)
     done = commands.run("basicsr/train.py", "-opt", file, cwd=tmp_path)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from dcpt_common import Count, Natural, Range, Seed, nearest
 from dcpt_models.errors import OptionError
+from dcpt_models.options.adapted import code_files, locate, put_back
 from dcpt_models.options.check import Problem, check_mapping, declared_by, raise_problems
-from dcpt_models.options.command_line import resolve
-from dcpt_models.options.files import Options, read_options
+from dcpt_models.options.command_line import resolve, resolve_existing
+from dcpt_models.options.files import read_options
 from dcpt_models.options.schema import check_options
 
 LATEST = Path("models", "net_g_latest.pth")  # of a run's folder; written when the run is finished
@@ -134,6 +136,7 @@ class PlannedRun:
         resolved: Its options with all that.
         seed: Its `manual_seed`.
         before: The run that it starts from.
+        code: Files of the user's code that its networks are of.
     """
 
     folder: Path
@@ -142,6 +145,7 @@ class PlannedRun:
     resolved: dict[str, Any]
     seed: int
     before: PlannedRun | None
+    code: tuple[str, ...] = ()
 
     @property
     def weights(self) -> Path:
@@ -242,32 +246,50 @@ def plan_runs(study: StudyOptions, root: Path) -> dict[tuple[str, int], PlannedR
                 key = (seed, before and before.folder, file, given)
                 if key not in known:
                     folder = Path(name, f"seed_{seed}", f"{number}_{file.stem}")
-                    known[key] = _plan_run(folder, file, given, seed, before)
+                    known[key] = _plan_run(folder, file, given, seed, before, root)
                 before = known[key]
             assert before is not None
             last[name, seed] = before
     return last
 
 
-def _plan_run(folder: Path, file: Path, given: tuple[str, ...], seed: int, before: PlannedRun | None) -> PlannedRun:
+def _read_run(file: Path, force: list[str], is_train: bool, root: Path) -> tuple[dict[str, Any], list[str]]:
+    """Read and check the options of a command, which runs in the study's folder.
+
+    What names code or checkpoints of networks from here is added to `force` with their places.
+
+    Returns:
+        The options as the files say them, and the files of code.
+    """
+    options = read_options(file, force)
+    said = locate(options.values, partial(resolve_existing, root=root))
+    check_options(options, is_train)
+    force += [f"{key}:network={json.dumps(options.values[key]['network'])}" for key in said]
+    return put_back(options.values, said), code_files(options.values)
+
+
+def _plan_run(
+    folder: Path, file: Path, given: tuple[str, ...], seed: int, before: PlannedRun | None, root: Path
+) -> PlannedRun:
     force = [*given, f"manual_seed={seed}", f"name={_name(folder)}", f"path:experiments_root={json.dumps(str(folder))}"]
     if before:
         force.append(f"path:pretrain_network_g={json.dumps(str(before.weights))}")
-    options = read_options(file, force)
-    check_options(options, is_train=True)
-    if not before and (start := (options.values.get("path") or {}).get("pretrain_network_g")):
+    resolved, code = _read_run(file, force, True, root)
+    if not before and (start := (resolved.get("path") or {}).get("pretrain_network_g")):
         raise OptionError(
             f"{file}: key 'path:pretrain_network_g': starts from {start}, which belongs to no run of the study; remove "
             "it, and name what trains that network as the run before"
         )
-    return PlannedRun(folder, file, tuple(force), options.values, seed, before)
+    return PlannedRun(folder, file, tuple(force), resolved, seed, before, tuple(code))
 
 
 def _name(folder: Path) -> str:
     return "_".join(folder.parts)
 
 
-def plan_test(study: StudyOptions, arm: str, last: PlannedRun, root: Path) -> tuple[Path, tuple[str, ...], Options]:
+def plan_test(
+    study: StudyOptions, arm: str, last: PlannedRun, root: Path
+) -> tuple[Path, tuple[str, ...], dict[str, Any]]:
     """The test of an arm's last run, whose `network_g` takes the place of the test's own.
 
     Returns:
@@ -278,15 +300,14 @@ def plan_test(study: StudyOptions, arm: str, last: PlannedRun, root: Path) -> tu
     """
     file = Path(resolve(study.test, root))
     folder = test_folder(arm, last.seed)
-    force = (
+    force = [
         f"name={_name(folder)}",
         f"network_g={json.dumps(last.resolved['network_g'])}",
         f"path:pretrain_network_g={json.dumps(str(last.weights))}",
         f"path:results_root={json.dumps(str(folder))}",
-    )
-    options = read_options(file, force)
-    check_options(options, is_train=False)
-    return file, force, options
+    ]
+    resolved, _ = _read_run(file, force, False, root)
+    return file, tuple(force), resolved
 
 
 def test_folder(arm: str, seed: int) -> Path:

@@ -78,7 +78,7 @@ def test_job(study: StudyOptions, arm: str, end: PlannedRun, trained: tuple[str,
         command="test",
         arguments=("-opt", str(file), "--force_yml", *force),
         makes=folder / RESULTS,
-        record={"options": options.values, "tests": _of_run(end)},
+        record={"options": options, "tests": _of_run(end)},
         after=trained,
     )
 
@@ -90,10 +90,18 @@ def _feature_study(asked: FeatureOptions, runs: list[PlannedRun]) -> Job:
         arguments += ["--degradations", *asked.degradations]
     arguments += ["--tiles"] if asked.tiles else []
     arguments += ["--grid", str(asked.grid)] if asked.grid else []
+    code = sorted({file for run in runs for file in run.code})  # nothing is imported because a checkpoint names it
+    imported = ["--import", *code] if code else []
     return Job(
         name=FEATURES.stem,
         command="knn",
-        arguments=(*arguments, "--json", "--weights", *(str(run.weights) for run in runs)),
+        arguments=(
+            *arguments,
+            *imported,
+            "--json",
+            "--weights",
+            *(str(run.weights) for run in runs),
+        ),
         makes=FEATURES,
         record={"arguments": arguments, "studies": {str(run.folder): _of_run(run) for run in runs}},
         after=tuple(str(run.folder) for run in runs),
