@@ -67,6 +67,13 @@ MARKS = [
     "0x",
 ]
 FILES = sorted(path for path in (ROOT / "options").rglob("*.yml") if not path.name.startswith("study"))
+
+
+class PlainLoader(yaml.SafeLoader):
+    """PyYAML's, which knows that `=` alone is a `!!value`, but not what that is; text, as for everybody else."""
+
+
+PlainLoader.add_constructor("tag:yaml.org,2002:value", PlainLoader.construct_yaml_str)
 FAILURES = (CheckpointError, FloatingPointError, MetricError, OSError, RunError, OptionError, DataError)
 MOST_ITERATIONS = 3
 
@@ -263,7 +270,7 @@ def _run(opt: dict[str, Any], folder: Path) -> str:
 
 def _reads_as_pyyaml(case: OptionCase, file: Path) -> None:
     try:
-        wanted: Any = yaml.safe_load(case.text)
+        wanted: Any = yaml.load(case.text, PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError, OverflowError):
         wanted = OptionError
     try:
