@@ -245,13 +245,15 @@ def check(case: OptionCase, folder: Path) -> str:
 
 def _run(opt: dict[str, Any], folder: Path) -> str:
     """Build what the options say and, where it is over at once, train it."""
+    if not Path(folder, opt["path"]["experiments_root"]).resolve().is_relative_to(folder.resolve()):
+        return "elsewhere"  # where the file says that the run is to be
     (folder / "photographs").mkdir()
     for number in range(2):
         image = np.random.default_rng(number).integers(0, 256, (24, 28, 3), np.uint8)
         write_image(folder / "photographs" / f"{number}.png", image)
     torch.manual_seed(0)
     small = opt["train"]["total_iter"] <= MOST_ITERATIONS and opt["datasets"]["train"].get("num_worker_per_gpu", 0) == 0
-    small = small and opt["datasets"]["train"].get("batch_size_per_gpu", 1) <= 8
+    small = small and (opt["datasets"]["train"].get("batch_size_per_gpu") or 1) <= 8
     try:
         if not small:
             build_model(opt)
