@@ -23,7 +23,7 @@ from families import FAMILIES
 from harness import Family, Finding, block, describe, seed_of
 
 BLOCK = 100  # inputs
-WARM_UP = 20  # inputs in this process, not counted; they are among those of test_fuzz.py
+WARM_UP = 20  # inputs in this process, not counted
 MEMORY = 6 * 2**30  # bytes that an input may take
 
 
