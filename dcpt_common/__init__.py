@@ -6,13 +6,14 @@ from dcpt_common.files import PARTIAL, partial_path, sha256, write_atomically
 from dcpt_common.json_text import to_json, with_nan
 from dcpt_common.labels import CLEAN, JOIN
 from dcpt_common.names import closest, nearest
-from dcpt_common.ranges import Count, Natural, NotNegative, Positive, Range, Seed
+from dcpt_common.ranges import Blocks, Count, Natural, NotNegative, Positive, Range, Seed
 from dcpt_common.threads import wait_briefly
 
 __all__ = [
     "CLEAN",
     "JOIN",
     "PARTIAL",
+    "Blocks",
     "Count",
     "MissingEngineError",
     "Natural",

@@ -43,6 +43,8 @@ Count = Annotated[int, Range(least=1)]
 """A whole number of things that there must be."""
 Natural = Annotated[int, Range(least=0)]
 """A whole number of things that there may be."""
+Blocks = Annotated[int, Range(least=0, most=1000)]
+"""How often a network repeats a block; published ones have at most some hundred, and 10**9 would be built for hours."""
 Positive = Annotated[float, Range(above=0)]
 """What has no effect, or no meaning, at 0."""
 NotNegative = Annotated[float, Range(least=0)]

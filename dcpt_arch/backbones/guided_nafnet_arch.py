@@ -14,7 +14,7 @@ from dcpt_arch.backbones.families import Family, StateDict, count, register_fami
 from dcpt_arch.backbones.nafnet_arch import NAFNet, nafnet_arguments
 from dcpt_arch.layers.guide import Guide, Steering
 from dcpt_arch.layers.padding import pad_to_multiple
-from dcpt_common import Count, Natural
+from dcpt_common import Blocks, Count
 
 
 @ARCH_REGISTRY.register()
@@ -39,9 +39,9 @@ class GuidedNAFNet(NAFNet):
         in_channels: Count = 3,
         out_channels: Count = 3,
         width: Count = 64,
-        enc_blk_nums: Sequence[Natural] = (1, 1, 1, 28),
-        middle_blk_num: Natural = 1,
-        dec_blk_nums: Sequence[Natural] = (1, 1, 1, 1),
+        enc_blk_nums: Sequence[Blocks] = (1, 1, 1, 28),
+        middle_blk_num: Blocks = 1,
+        dec_blk_nums: Sequence[Blocks] = (1, 1, 1, 1),
         tlc_size: Count | None = None,
         checkpointing: bool = False,
         initial_scale: float = 0.0,

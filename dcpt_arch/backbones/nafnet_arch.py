@@ -17,7 +17,7 @@ from dcpt_arch.backbones.families import Family, StateDict, count, register_fami
 from dcpt_arch.layers.local_average import GlobalAveragePool, LocalAveragePool
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d, Stage
 from dcpt_arch.layers.scaled_conv import scaled_conv
-from dcpt_common import Count, Natural
+from dcpt_common import Blocks, Count
 
 
 class NAFBlock(nn.Module):
@@ -91,9 +91,9 @@ class NAFNet(RestorationBackbone):
         in_channels: Count = 3,
         out_channels: Count = 3,
         width: Count = 64,
-        enc_blk_nums: Sequence[Natural] = (1, 1, 1, 28),
-        middle_blk_num: Natural = 1,
-        dec_blk_nums: Sequence[Natural] = (1, 1, 1, 1),
+        enc_blk_nums: Sequence[Blocks] = (1, 1, 1, 28),
+        middle_blk_num: Blocks = 1,
+        dec_blk_nums: Sequence[Blocks] = (1, 1, 1, 1),
         tlc_size: Count | None = None,
         checkpointing: bool = False,
         initial_scale: float = 0.0,

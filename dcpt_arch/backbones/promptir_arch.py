@@ -15,7 +15,7 @@ from dcpt_arch.backbones.base import FeatureInfo, RestorationBackbone, check_lev
 from dcpt_arch.backbones.families import Family, StateDict, register_family
 from dcpt_arch.backbones.restormer_arch import Restormer, restormer_arguments
 from dcpt_arch.layers.restormer_block import LayerNormKind, TransformerBlock, Upsample
-from dcpt_common import Count, Natural, Positive
+from dcpt_common import Blocks, Count, Positive
 
 
 class PromptGenerationModule(nn.Module):
@@ -83,8 +83,8 @@ class PromptIR(Restormer):
         in_channels: Count = 3,
         out_channels: Count = 3,
         dim: Count = 48,
-        num_blocks: Sequence[Natural] = (4, 6, 6, 8),
-        num_refinement_blocks: Natural = 4,
+        num_blocks: Sequence[Blocks] = (4, 6, 6, 8),
+        num_refinement_blocks: Blocks = 4,
         heads: Sequence[Count] = (1, 2, 4, 8),
         ffn_expansion_factor: Positive = 2.66,
         bias: bool = False,

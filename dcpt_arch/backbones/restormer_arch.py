@@ -14,7 +14,7 @@ from dcpt_arch.backbones.base import SETTING, FeatureInfo, RestorationBackbone, 
 from dcpt_arch.backbones.families import Family, StateDict, count, hidden_factor, register_family, settings_of
 from dcpt_arch.layers.norm_and_stage import Stage
 from dcpt_arch.layers.restormer_block import Downsample, LayerNormKind, PatchEmbed, TransformerBlock, Upsample
-from dcpt_common import Count, Natural, Positive
+from dcpt_common import Blocks, Count, Positive
 
 
 @ARCH_REGISTRY.register()
@@ -50,8 +50,8 @@ class Restormer(RestorationBackbone):
         in_channels: Count = 3,
         out_channels: Count = 3,
         dim: Count = 48,
-        num_blocks: Sequence[Natural] = (4, 6, 6, 8),
-        num_refinement_blocks: Natural = 4,
+        num_blocks: Sequence[Blocks] = (4, 6, 6, 8),
+        num_refinement_blocks: Blocks = 4,
         heads: Sequence[Count] = (1, 2, 4, 8),
         ffn_expansion_factor: Positive = 2.66,
         bias: bool = False,

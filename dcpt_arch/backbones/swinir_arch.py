@@ -22,7 +22,7 @@ from dcpt_arch.backbones.families import Family, StateDict, count, hidden_factor
 from dcpt_arch.layers.norm_and_stage import LayerNorm2d, Stage
 from dcpt_arch.layers.pixel_linear import PixelLinear
 from dcpt_arch.layers.window_attention import Windows, attention, reorder, shifted_window_mask, windows_of
-from dcpt_common import Count, Natural, Positive
+from dcpt_common import Blocks, Count, Positive
 
 # The mean colour of the images SwinIR was published with (DIV2K).
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
@@ -183,7 +183,7 @@ class DCPTSwinIR(RestorationBackbone):
         in_channels: Count = 3,
         out_channels: Count = 3,
         embed_dim: Count = 180,
-        depths: Sequence[Natural] = (6, 6, 6, 6, 6, 6),
+        depths: Sequence[Blocks] = (6, 6, 6, 6, 6, 6),
         num_heads: Sequence[Count] = (6, 6, 6, 6, 6, 6),
         window_size: Count = 8,
         mlp_ratio: Positive = 2.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from dcpt_arch.backbones.base import FeatureInfo
 from dcpt_arch.classifiers.base import Levels, check_positive
 from dcpt_arch.classifiers.tokens import TokenClassifier
 from dcpt_arch.layers.selective_scan import selective_scan
-from dcpt_common import Count
+from dcpt_common import Count, Range
 
 
 class StateSpace(nn.Module):
@@ -105,7 +106,7 @@ class VimDegradationClassifier(TokenClassifier):
         levels: Levels = "all",
         width: Count | None = None,
         grid: Count = 8,
-        depth: Count = 4,
+        depth: Annotated[int, Range(least=1, most=1000)] = 4,
         state_size: Count = 16,
         expand: Count = 2,
     ) -> None:

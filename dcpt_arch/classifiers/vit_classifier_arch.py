@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from torch import nn
 from dcpt_arch.backbones.base import FeatureInfo
 from dcpt_arch.classifiers.base import Levels, check_positive
 from dcpt_arch.classifiers.tokens import TokenClassifier
-from dcpt_common import Count, Positive
+from dcpt_common import Count, Positive, Range
 
 
 class SelfAttention(nn.Module):
@@ -81,7 +82,7 @@ class ViTDegradationClassifier(TokenClassifier):
         levels: Levels = "all",
         width: Count | None = None,
         grid: Count = 8,
-        depth: Count = 4,
+        depth: Annotated[int, Range(least=1, most=1000)] = 4,
         heads: Count = 4,
         mlp_ratio: Positive = 2.0,
     ) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from dcpt_common import Count, Natural, Seed, nearest
+from dcpt_common import Count, Range, Seed, nearest
 from dcpt_data.datasets.sampling import Stage, samples_of_process
 from dcpt_data.errors import DataError
 from dcpt_data.sources.pairing import Rule
@@ -101,7 +101,7 @@ class LoaderOptions:
     type: str
     batch_size_per_gpu: Count | None = None
     batch_size: Count | None = None
-    num_worker_per_gpu: Natural = 0
+    num_worker_per_gpu: Annotated[int, Range(least=0, most=1024)] = 0
     pin_memory: bool = False
     progressive: list[Stage] = field(default_factory=list)
 

@@ -173,15 +173,14 @@ class EncodedImage:
     def _refuse_truncated(self) -> None:
         """OpenCV fills what is missing of a truncated file with gray and says nothing; Pillow refuses it.
 
-        It also decodes WebP files whose structure is damaged.
+        It also decodes WebP files whose structure or pixels are damaged.
         """
         end = {png.SIGNATURE[:3]: b"IEND", JPEG: _JPEG_END}.get(self.data[:3])
         if end is not None and end in self.data[-_TAIL:]:
             return
         try:
             with open_picture(self.data) as picture:
-                if picture.format != "WEBP":  # which OpenCV decodes whole or not at all
-                    picture.load()
+                picture.load()
         except MemoryError:
             raise
         except Exception as error:  # decoders of damaged files raise nearly anything

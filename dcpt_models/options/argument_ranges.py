@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from dcpt_common import Count, Natural, NotNegative, Range
+from dcpt_common import Blocks, Count, Natural, NotNegative, Range
 
 # By the name of the argument, which means the same in every optimiser, scheduler, loss and metric that has it.
 ARGUMENTS: dict[str, Any] = {
@@ -20,6 +20,10 @@ ARGUMENTS: dict[str, Any] = {
     "perceptual_weight": NotNegative,
     "style_weight": NotNegative,
     "crop_border": Natural,
+    "num_block": Blocks,  # of EDSR, RRDBNet, RCAN, ...
+    "num_group": Blocks,
+    "num_layer": Blocks,
+    "depths": list[Blocks],
     "milestones": list[Count],
     "restarts": list[Natural],
     "periods": list[Count],

@@ -36,6 +36,9 @@ class Problem:
     path: tuple[str, ...]
     message: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", tuple(map(str, self.path)))  # a file may have a number for a key
+
 
 @dataclass(frozen=True)
 class Declaration:

@@ -135,6 +135,8 @@ def _check_train(section: dict[str, Any], model: Any, is_train: bool) -> list[Pr
         declared = Declaration(declared.annotations)
     problems = check_mapping(section, declared, ("train",))
     for key, value in section.items():
+        if not isinstance(key, str):
+            continue  # which `declared` has no name for
         if key.startswith("optim_"):
             problems += _check_typed(value, ("train", key), optimizer_class, ("params",))
         elif key == "scheduler" and value is not None:

@@ -302,6 +302,22 @@ def test_a_file_whose_structure_is_damaged_is_refused_in_training_too(form, plac
         read_image(file)
 
 
+def test_a_webp_that_restoring_refuses_is_refused_in_training_too(tmp_path):
+    """OpenCV gives pixels of some WebP files with a byte too many, at which Pillow fails."""
+    _, encoded = cv2.imencode(".webp", np.full((9, 2, 3), 90, np.uint8), [cv2.IMWRITE_WEBP_QUALITY, 1])
+    data, file, refused = encoded.tobytes(), tmp_path / "a.webp", 0
+    for place in range(20, len(data)):
+        for byte in (0, 170, 255):
+            file.write_bytes(data[:place] + bytes([byte]) + data[place:])
+            try:
+                read_image_file(file)
+            except DataError:
+                refused += 1
+                with pytest.raises(DataError):
+                    read_image(file)
+    assert refused > 3
+
+
 def test_a_file_of_another_kind_larger_than_memory_is_refused_in_training_too(crops, monkeypatch, tmp_path):
     def fail(*_: object) -> None:
         raise MemoryError

@@ -144,6 +144,8 @@ FIRST: dict[str, list[str]] = {
     "prepare": ["list"],
     "export": ["weights.pth"],
 }
+# What keeps a complete call short, which would compute for a minute with what it does by default.
+SHORT = {name: ["--images", "3", "--crop", "8", "--seeds", "1"] for name in ("knn", "tsne")}
 USUAL = ["restore", "diagnose", "degrade", "prepare", "synthesize", "lmdb", "options", "export"]
 
 
@@ -158,6 +160,7 @@ class Line:
 def cases(draw: Any) -> Line:
     name = draw(st.sampled_from([*SWITCHES, *USUAL, *USUAL]))
     words: list[str] = list(FIRST.get(name, [])) if draw(st.integers(0, 3)) else []
+    words += SHORT.get(name, [])
     for _ in range(draw(st.integers(0, 4))):
         switch, values = draw(st.sampled_from(SWITCHES[name]))
         if not values or draw(st.integers(0, 9)) == 0:

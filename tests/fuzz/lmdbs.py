@@ -204,7 +204,7 @@ def _change_index(transaction: lmdb.Transaction, side: str, name: str, how: str,
     key = "partners" if name == "partners" else f"{side}_{name}"
     if key not in arrays:
         return
-    array = arrays[key].copy()
+    array = np.atleast_1d(arrays[key].copy())  # it may have been changed before
     if how == "type":
         kinds = [np.float64, np.uint8, np.int64, "S3", bool, np.complex64]
         try:

@@ -23,6 +23,7 @@ from families import FAMILIES
 from harness import Family, Finding, block, describe, seed_of
 
 BLOCK = 100  # inputs
+WARM_UP = 20  # inputs in this process, not counted
 MEMORY = 6 * 2**30  # bytes that an input may take
 
 
@@ -52,7 +53,9 @@ def run(family: Family, arguments: argparse.Namespace) -> int:
     record: dict[str, Any] = {"blocks": 0, "inputs": 0, "outcomes": {}, "findings": {}}
     if record_file.exists() and not arguments.again and arguments.block is None:
         record = json.loads(record_file.read_text(encoding="utf-8"))
-    family.prepare()
+    logging.getLogger("basicsr").setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as folder:  # what is imported on first use, every child need not import anew
+        block(family, WARM_UP, 0, Path(folder), lambda case, outcome, finding: None)
     wanted = range(record["blocks"], -(-arguments.inputs // BLOCK))
     if arguments.block is not None:
         wanted = range(arguments.block, arguments.block + 1)
@@ -119,7 +122,6 @@ def _child(family: Family, number: int, folder: Path, pipe: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (_taken() + MEMORY,) * 2)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)  # decoders in C complain there
-    logging.getLogger("basicsr").setLevel(logging.CRITICAL)
     checked = family.check
 
     def check(case: Any, place: Path) -> str:
