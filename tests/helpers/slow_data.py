@@ -32,7 +32,7 @@ class SlowData:
     TYPE = "SlowDataset"
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / "slow_data.py"
+        self.file = folder / "slow_set.py"
         self.file.write_text(SLOW)
 
     def go(self) -> None:

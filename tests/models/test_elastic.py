@@ -87,7 +87,7 @@ class Elastic:
             if agent.returncode is None:
                 assert agent.wait(SECONDS) == 0, self.said()
         alone = ("datasets:train:type=DegradationMixtureDataset", f"path:experiments_root={self.folder / 'alone'}")
-        launch(self.file, "--force_yml", *alone)
+        launch(self.file, "--force_yml", "logger:save_checkpoint_freq=60", *alone)
         expected, here = weights(self.folder / "alone"), weights(self.home)
         for key in ("params", "params_ema"):
             torch.testing.assert_close(here[key], expected[key], rtol=1e-5, atol=1e-6)
