@@ -10,7 +10,7 @@ class MetricError(ValueError):
 
 
 class Stopped(Exception):  # noqa: N818 - not an error: the run was asked to stop, and did so in good order
-    """The run was asked to stop (Ctrl-C, SIGTERM); its state is saved."""
+    """The run was asked to stop (Ctrl-C, SIGTERM, SIGUSR1); its state is saved."""
 
 
 class RunError(RuntimeError):

@@ -1,8 +1,10 @@
 """The table of commands behind `dcpt`; a module is imported once its command is called, so that help comes at once."""
 
 import importlib.metadata
+import os
 import re
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import NoReturn
@@ -61,6 +63,22 @@ def overview() -> str:
 def main() -> int:
     """Run the command that was typed; returns its exit code."""
     wait_briefly()
+    return _heard(_run)
+
+
+def _heard(work: Callable[[], int]) -> int:
+    """Do some work; if who reads its output has gone, as `head` does, it ends there and says nothing of it."""
+    try:
+        try:
+            return work()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to write when Python ends
+        return FAILED
+
+
+def _run() -> int:
     name, *words = sys.argv[1:] or [""]
     if name in ("-h", "--help", ""):
         print(overview(), file=sys.stdout if name else sys.stderr)
@@ -100,4 +118,4 @@ def launch(module: str, script: str) -> NoReturn:
     name = next((name for name, (found, _) in COMMANDS.items() if found == module), "")
     spoken = str(command.__doc__).replace(f"-m dcpt_tools {name} ", f"{script} ")
     command.__doc__ = re.sub(rf"(?m)^  dcpt {name}\b", f"  python {script}", spoken)
-    sys.exit(command.main())
+    sys.exit(_heard(command.main))

@@ -23,9 +23,9 @@ from dcpt_data.workers.forking import prepare_to_fork
 
 
 def _quiet_worker(worker: int) -> None:
-    # Ctrl-C and a scheduler's SIGTERM reach the whole process group; the main process alone decides what they mean.
-    # A worker ends when its loader does, or when it sees that its parent is gone.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # Ctrl-C and a scheduler's SIGTERM or SIGUSR1 reach the whole process group; the main process alone decides what
+    # they mean. A worker ends when its loader does, or when it sees that its parent is gone.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -47,7 +47,7 @@ class TrialSet:
         images: How many it has; if it is not there, how many it would have.
         size: Width and height of its images in pixels; their mean where they differ.
         there: Whether its images are there. If not, it is tried on stand-ins.
-        supposed: Whether number or size are neither counted nor published.
+        supposed: Whether number or size are neither counted nor known for certain of what is published.
         lmdb_bytes: What it takes as an LMDB of raw pixels.
     """
 
@@ -118,7 +118,7 @@ def _suppose(images: Images, options: SetOptions, usual: Usual) -> dict[str, Any
     known = source is not None and not (options.dataroot_gt or options.dataroot_lq)
     published = source.count if source and known else None
     count = published or usual.count
-    size = (source.size if source and known else None) or usual.size
+    size = (source.size or source.size_about if source and known else None) or usual.size
     photographs = (source.photographs if source and known else None) or count
     paired = images.root_lq is not None or (images.lmdb is not None and (source is None or source.lq is not None))
     stored = photographs + (count if paired else 0)

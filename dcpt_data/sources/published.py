@@ -59,6 +59,7 @@ class Source:
         pairing: See `dcpt_data.sources.pairing`.
         count: Degraded images (or photographs to degrade) when complete; None if that is not known.
         size: Width and height of most of its images in pixels; None if they differ too much, or it is not known.
+        size_about: The same where it is not known for certain.
         photographs: Images of the ground truth, where several degraded images share one; None if there are as many.
         crops: How its photographs are cut; None if they are whole.
         stand_in: What a stand-in is degraded by instead, where `degradation` cannot be synthesised.
@@ -76,6 +77,7 @@ class Source:
     pairing: Rule = "same"
     count: int | None = None
     size: tuple[int, int] | None = None
+    size_about: tuple[int, int] | None = None
     photographs: int | None = None
     crops: Crops | None = None
     stand_in: str | None = None
@@ -133,7 +135,8 @@ def register_source(name: str, **entry: Any) -> None:
 def _read(name: str, entry: dict[str, Any]) -> Iterator[Source]:
     """The sources of one entry: itself, or its members."""
     members = entry.pop("members", None)
-    crops, layouts, size = entry.pop("crops", None), entry.pop("layouts", []), entry.pop("size", None)
+    crops, layouts = entry.pop("crops", None), entry.pop("layouts", [])
+    sizes: dict[str, Any] = {key: tuple(entry.pop(key)) for key in ("size", "size_about") if key in entry}
     for member, degradation in members.items() if members else [("", entry.pop("degradation", None))]:
         own = {key: _fill_in(value, member) for key, value in entry.items()}
         yield Source(
@@ -141,7 +144,7 @@ def _read(name: str, entry: dict[str, Any]) -> Iterator[Source]:
             degradation=degradation,
             layouts=tuple(Layout(**_fill_in(layout, member)) for layout in layouts),
             crops=Crops(**crops) if crops else None,
-            size=(size[0], size[1]) if size else None,
+            **sizes,
             **own,
         )
 

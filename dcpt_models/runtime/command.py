@@ -76,6 +76,8 @@ def run_command(main: Callable[[], None], *failures: type[Exception]) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         main()
+    except BrokenPipeError:
+        raise  # who reads the output has gone: no fault to report
     except OptionError as error:
         return _end(error, WRONG_USAGE)
     except (CheckpointError, FloatingPointError, MetricError, OSError, RunError) as error:

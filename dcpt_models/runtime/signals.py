@@ -1,4 +1,4 @@
-"""Stops a run on SIGINT, SIGTERM, or when a data worker was killed."""
+"""Stops a run on SIGINT, SIGTERM, SIGUSR1, or when a data worker was killed."""
 
 from __future__ import annotations
 
@@ -36,9 +36,12 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request that the loop honours after the iteration."""
+    """Turn SIGINT, SIGTERM and SIGUSR1 into a request that the loop honours after the iteration.
+
+    SIGUSR1 is what other trainers let Slurm send before the time limit; by default it would end the process.
+    """
     request = StopRequest()
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield request
     finally:

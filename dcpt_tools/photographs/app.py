@@ -69,7 +69,6 @@ def serve(arguments: argparse.Namespace, folder: Path) -> None:
         OptionError: If Gradio is missing, or the port is taken.
         CheckpointError, RestoreError: If a checkpoint cannot be opened.
     """
-    engine = Engine(arguments)
     if arguments.port:
         refuse_port(arguments.port)
     try:
@@ -81,6 +80,7 @@ def serve(arguments: argparse.Namespace, folder: Path) -> None:
         if (error.name or "").partition(".")[0] not in ("gradio", "starlette"):
             raise
         raise OptionError(f'the page needs Gradio ({error}): pip install "dcpt[app]"') from error
+    engine = Engine(arguments)
     public = "SPACE_ID" in os.environ  # a Hugging Face Space, whose visitors bring no checkpoints
     limits = Limits(arguments.max_megabytes, arguments.max_megapixels)
     page = Page(engine, Sessions(folder), limits, opens=not public)
@@ -104,7 +104,8 @@ def serve(arguments: argparse.Namespace, folder: Path) -> None:
             quiet=True,
         )
     except OSError as error:
-        raise OptionError(f"--port {arguments.port}: {error}; give another, or none") from error
+        free = "give another, or none" if arguments.port else "give one that is free"
+        raise OptionError(f"--port {arguments.port or ''}: {error}; {free}") from error
     print(f"Serving on {address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
     try:
         threading.Event().wait()

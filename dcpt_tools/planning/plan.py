@@ -104,7 +104,10 @@ def options_to_plan(arguments: argparse.Namespace) -> tuple[list[dict[str, Any]]
             continue
         others = starting_from(runs[-1], given)
         if len(others) == 1:
-            runs.append(_loaded(others[0], arguments))
+            try:
+                runs.append(_loaded(others[0], arguments))
+            except OptionError as error:  # what is forced may be of the pre-training alone
+                notes.append(f"{others[0].stem}, which starts from it, is not planned: {error}")
         elif others:
             names = ", ".join(other.stem for other in others)
             notes.append(f"Several trainings start from {given.stem}: {names}. Name one after it to plan it too.")
@@ -163,7 +166,8 @@ def work() -> None:
         print(f"{len({each.name for each in stand_ins})} sets are not there; stand-ins of their size were read.")
     if supposed := sorted({each.name for each in stand_ins if each.supposed}):
         print(
-            f"Size or number is supposed (--size, --count), being neither counted nor published: {', '.join(supposed)}"
+            "Size or number is supposed, being neither counted nor published for certain (of folders of your own, say "
+            f"it by --size and --count): {', '.join(supposed)}"
         )
     for note in notes:
         print(note)

@@ -30,7 +30,12 @@ def parser() -> argparse.ArgumentParser:
     add_import(found)
     found.add_argument("config", metavar="CONFIG", help="a config of mmengine (Python)")
     found.add_argument("--work-dir", metavar="D", help="folder of the run; by default work_dir of the config")
-    found.add_argument("--resume", action="store_true", help="go on from the newest complete checkpoint in work_dir")
+    found.add_argument(
+        "--resume",
+        "--auto_resume",  # as `dcpt train` has it, and as messages of runs say it
+        action="store_true",
+        help="go on from the newest complete checkpoint in work_dir, if there is one",
+    )
     found.add_argument(
         "--cfg-options",
         nargs="+",

@@ -110,6 +110,8 @@ def main() -> int:
         if arguments.what == "copy":
             return copy(arguments)
         show(arguments.json)
+    except BrokenPipeError:
+        raise  # who reads the output has gone: no fault to report
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

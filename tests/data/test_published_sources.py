@@ -31,6 +31,7 @@ def test_a_source_says_what_it_is_and_where_it_comes_from(source):
     assert re.search(r"\((as collected by )?\w+( et al\.| and \w+)?,( \w+)? (19|20)\d\d\)", source.about)
     assert source.where.startswith("https://")
     assert source.count is None or source.count > 0
+    assert None in (source.size, source.size_about)
     assert source.part in ("train", "test")
     assert source.layouts
     assert all((layout.lq is None) == (source.lq is None) for layout in source.layouts)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 SETUP = (ROOT / "setup.py").read_text(encoding="utf-8")
@@ -64,3 +65,9 @@ def test_what_is_required_is_imported() -> None:
     sources += (ROOT / "dcpt_compat.py").read_text(encoding="utf-8")
     unused = [name for name in names if not re.search(rf"^\s*(import|from) {modules.get(name, name)}\b", sources, re.M)]
     assert unused == []
+
+
+def test_mmcv_may_be_the_version_that_mmagic_asks_for() -> None:
+    required = (Requirement(line) for line in re.findall(r'"([\w-]+[<>=][^"]*)"', SETUP))
+    mmcv = next(one for one in required if one.name == "mmcv-lite")
+    assert all(mmcv.specifier.contains(version) for version in ("2.1.0", "2.2.0"))  # mmagic: <2.2.0

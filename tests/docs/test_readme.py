@@ -28,6 +28,12 @@ def test_it_is_short() -> None:
     assert len(TEXT.splitlines()) <= MOST
 
 
+def test_its_first_screen_restores_serves_and_trains() -> None:
+    first = TEXT.splitlines()[:12]
+    for command in ('pip install ".[app]"', "dcpt restore photo.jpg", "dcpt app", "dcpt train dcpt_promptir_5d"):
+        assert [line for line in first if line.startswith(f"    {command} ")], command
+
+
 def test_the_example_of_a_checkpoint_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = block(NETWORKS, "python", "load_network")
     (file,) = re.findall(r'load_network\("(.*?)"\)', code)

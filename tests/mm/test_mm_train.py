@@ -47,7 +47,7 @@ def test_pre_training_is_resumed_and_fine_tuned_and_restores_a_photograph(
     runs = {name: home / "experiments" / name for name in ("dcpt_promptir_5d", "finetune_promptir_5d")}
     pre, fine = (["tools/mm_train.py", SETTINGS / f"{name}.py", "--work-dir", folder] for name, folder in runs.items())
     outputs = []
-    for line in ([*pre, *small(home, 1)], [*pre, "--resume", *small(home, 2)], [*fine, *small(home, 1)]):
+    for line in ([*pre, *small(home, 1)], [*pre, "--auto_resume", *small(home, 2)], [*fine, *small(home, 1)]):
         done = commands.run(*line, cwd=home)
         assert done.returncode == 0, done.stderr + done.stdout
         outputs.append(done.stderr)

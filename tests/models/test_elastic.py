@@ -13,25 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from commands import ROOT, free_port
+from slow_data import SlowData
 from small_runs import launch, restoration_options, weights, write
 
-# Data that come slowly until a file is there, so that the tests have the time to disturb.
-SLOW = """
-import time
-from pathlib import Path
-from basicsr.utils.registry import DATASET_REGISTRY
-from dcpt_data import DegradationMixtureDataset
-
-GO = Path(__file__).with_name("go")
-
-@DATASET_REGISTRY.register()
-class SlowDataset(DegradationMixtureDataset):
-    def __getitem__(self, key):
-        for _ in range(5):
-            if not GO.exists():
-                time.sleep(0.05)
-        return super().__getitem__(key)
-"""
 SECONDS = 150
 
 
@@ -42,10 +26,10 @@ class Elastic:
         self.folder, self.home = folder, folder / "run"
         self.agents: list[subprocess.Popen] = []
         self.logs: list[Path] = []
-        (folder / "slow_data.py").write_text(SLOW)
+        self.data = SlowData(folder)
         options = restoration_options(photographs, self.home)
         train = options["datasets"]["train"]
-        train.update(type="SlowDataset", batch_size=2)
+        train.update(type=SlowData.TYPE, batch_size=2)
         del train["batch_size_per_gpu"]
         options["datasets"] = {"train": train}
         options["train"].update(total_iter=60, optim_g={"type": "AdamW", "lr": 1e-4})
@@ -56,7 +40,7 @@ class Elastic:
     def start(self, *flags: str) -> subprocess.Popen:
         """Start an agent, as the documentation says, with shorter times to wait."""
         torchrun = [sys.executable, "-m", "torch.distributed.run", *flags, "--monitor-interval=0.1"]
-        line = [*torchrun, str(ROOT / "basicsr" / "train.py"), "--import", str(self.folder / "slow_data.py")]
+        line = [*torchrun, str(ROOT / "basicsr" / "train.py"), "--import", str(self.data.file)]
         line += ["-opt", str(self.file), "--launcher", "pytorch", "--auto_resume"]
         self.logs.append(self.folder / f"agent_{len(self.agents)}.log")
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -98,12 +82,12 @@ class Elastic:
     def ends_like_one_left_alone(self) -> None:
         """Let the run end, and compare."""
         assert self.last() < 60
-        (self.folder / "go").touch()
+        self.data.go()
         for agent in self.agents:
             if agent.returncode is None:
                 assert agent.wait(SECONDS) == 0, self.said()
         alone = ("datasets:train:type=DegradationMixtureDataset", f"path:experiments_root={self.folder / 'alone'}")
-        launch(self.file, "--force_yml", *alone)
+        launch(self.file, "--force_yml", "logger:save_checkpoint_freq=60", *alone)
         expected, here = weights(self.folder / "alone"), weights(self.home)
         for key in ("params", "params_ema"):
             torch.testing.assert_close(here[key], expected[key], rtol=1e-5, atol=1e-6)

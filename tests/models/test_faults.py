@@ -203,7 +203,7 @@ def test_an_unreadable_image_is_named_and_nothing_is_lost(
     assert_saved(tmp_path / "run", done.stderr)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_saves_the_state_and_says_how_to_go_on(
     number: int, small: Any, commands: Commands, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -49,6 +50,24 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("\n[]\n")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["options"], ["options", "--help"]])
+def test_a_reader_that_has_gone_is_no_error(words: list[str], tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `dcpt options | head -1` does
+    line = [sys.executable, "-m", "dcpt_tools", *words]
+    with os.fdopen(writer, "w") as pipe:
+        done = subprocess.run(
+            line,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+    assert not done.stderr
+    assert done.returncode in (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from dcpt_models.errors import RunError
 from dcpt_models.options.command_line import load_options
 from dcpt_models.runtime.apart import ApartError
 from dcpt_tools.planning import planner
-from dcpt_tools.planning.plan import scratch, starting_from
+from dcpt_tools.planning.plan import options_to_plan, scratch, starting_from
 from dcpt_tools.planning.planner import Planned
 from dcpt_tools.planning.text import gib, spoken, text_of
 
@@ -109,6 +109,13 @@ def test_the_fine_tuning_is_found_by_where_it_starts(files: list[Path], tmp_path
     assert starting_from(opt, files[0]) == [files[1]]
     opt["path"]["experiments_root"] = str(tmp_path / "runs" / "other")
     assert starting_from(opt, files[0]) == []
+
+
+def test_what_is_forced_may_be_of_the_pre_training_alone(files: list[Path]) -> None:
+    given = argparse.Namespace(opt=[str(files[0])], force_yml=["network_dc:width=4"], debug=False, alone=False)
+    runs, notes = options_to_plan(given)
+    assert [run["network_dc"]["width"] for run in runs] == [4]
+    assert [note for note in notes if note.startswith(f"{files[1].stem}, which starts from it, is not planned: ")]
 
 
 def test_trials_lie_on_the_disk_of_the_run(tmp_path: Path) -> None:
