@@ -66,7 +66,7 @@ every_size = pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}
 def build(name, seed=0, **arguments):
     """A small network without zero tensors, behind which a mistake (or a missing gradient) would not be seen."""
     torch.manual_seed(seed)
-    net = ARCH_REGISTRY.get(name)(**SMALL[name], **arguments)
+    net = ARCH_REGISTRY.get(name)(**{**SMALL[name], **arguments})
     for parameter in net.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.3)
