@@ -9,7 +9,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from dcpt_common import write_atomically
@@ -56,7 +56,7 @@ class Pretrained(nn.Module):
         # Copies, since safetensors refuses tensors that share memory.
         state = {name: value.detach().cpu().contiguous().clone() for name, value in self.state_dict().items()}
         with write_atomically(folder / WEIGHTS, suffix=".safetensors") as unfinished:
-            save_file(state, unfinished, metadata={"format": "pt"})
+            unfinished.write_bytes(save(state, {"format": "pt"}))  # `save_file` would leave it to its owner alone
         count = sum(parameter.numel() for parameter in self.parameters())
         kind = type(self).__name__
         config = {"library_name": "dcpt", "architectures": [kind], "parameters": count}

@@ -80,6 +80,8 @@ def test_weights(name: str, ending: str, layout: Any, tmp_path: Path) -> None:
     state = content["params"] if ending == ".pth" else content
     expected = network.state_dict() if layout == "ours" else to_published_layout(network)
     assert state.keys() == expected.keys()
+    (tmp_path / "any").touch()
+    assert file.stat().st_mode == (tmp_path / "any").stat().st_mode  # others may read it as they may read any file
     assert all(torch.equal(state[key], value) for key, value in expected.items())
 
 
