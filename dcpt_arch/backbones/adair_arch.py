@@ -16,7 +16,7 @@ from dcpt_arch.backbones.families import Family, StateDict, register_family, unc
 from dcpt_arch.backbones.restormer_arch import Restormer, restormer_arguments
 from dcpt_arch.layers.channel_attention import channel_attention, depthwise_groups, softmax
 from dcpt_arch.layers.restormer_block import LayerNormKind
-from dcpt_common import Count, Natural, Positive
+from dcpt_common import Blocks, Count, Positive
 
 BAND_UNIT = 128  # as published
 
@@ -184,8 +184,8 @@ class AdaIR(Restormer):
         in_channels: Count = 3,
         out_channels: Count = 3,
         dim: Count = 48,
-        num_blocks: Sequence[Natural] = (4, 6, 6, 8),
-        num_refinement_blocks: Natural = 4,
+        num_blocks: Sequence[Blocks] = (4, 6, 6, 8),
+        num_refinement_blocks: Blocks = 4,
         heads: Sequence[Count] = (1, 2, 4, 8),
         ffn_expansion_factor: Positive = 2.66,
         bias: bool = False,

@@ -121,10 +121,6 @@ class RestorationBackbone(Pretrained):
         """The modules of the restoration head, in the order of `head`."""
         return [self.get_submodule(name) for name in self.head]
 
-    def notes(self) -> dict[str, Any]:
-        """Plain values that a checkpoint must have beside the weights, for these do not tell which network it is."""
-        return {}
-
 
 def check_levels(name: str, value: Sequence[int], length: int | None = None) -> None:
     """Refuse a list of block numbers (or heads) that cannot describe a network.

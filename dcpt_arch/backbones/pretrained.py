@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors.torch import save
 from torch import nn
 
@@ -35,6 +37,14 @@ net = load_network("{where}")  # image = net(lq): N x 3 x H x W in [0, 1], of an
 """
 
 
+def save_weights(state: dict[str, torch.Tensor], file: Path, notes: dict[str, Any]) -> None:
+    """Write tensors to a file of safetensors; `read_checkpoint` finds them there, and a network's notes with them."""
+    state = {name: value.contiguous() for name, value in state.items()}
+    metadata = {"format": "pt", **{key: json.dumps(note) for key, note in notes.items()}}
+    # Its own `save_file` lets nobody but the owner read the file.
+    file.write_bytes(save(state, metadata))
+
+
 class Pretrained(nn.Module):
     """What makes a network a file for others; `RestorationBackbone` has it."""
 
@@ -54,9 +64,9 @@ class Pretrained(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         # Copies, since safetensors refuses tensors that share memory.
-        state = {name: value.detach().cpu().contiguous().clone() for name, value in self.state_dict().items()}
+        state = {name: value.detach().cpu().clone() for name, value in self.state_dict().items()}
         with write_atomically(folder / WEIGHTS, suffix=".safetensors") as unfinished:
-            unfinished.write_bytes(save(state, {"format": "pt"}))  # `save_file` would leave it to its owner alone
+            save_weights(state, unfinished, self.notes())
         count = sum(parameter.numel() for parameter in self.parameters())
         kind = type(self).__name__
         config = {"library_name": "dcpt", "architectures": [kind], "parameters": count}
@@ -68,6 +78,10 @@ class Pretrained(nn.Module):
             with write_atomically(folder / CARD) as unfinished:
                 unfinished.write_text(card, encoding="utf-8")
         return folder
+
+    def notes(self) -> dict[str, Any]:
+        """Plain values that a checkpoint must have beside the weights, for these do not tell which network it is."""
+        return {}
 
     def push_to_hub(
         self, name: str, card: str | None = None, private: bool = False, message: str = "Upload a network by dcpt"

@@ -17,7 +17,7 @@ from dcpt_arch.backbones.base import RestorationBackbone, check_levels
 from dcpt_arch.backbones.families import Family, StateDict, count, hidden_factor, register_family, settings_of
 from dcpt_arch.backbones.restormer_arch import Restormer
 from dcpt_arch.layers.restormer_block import ChannelNorm, GatedFeedForward, LayerNormKind, TransposedAttention
-from dcpt_common import Count, Natural, NotNegative, Positive
+from dcpt_common import Blocks, Count, NotNegative, Positive
 
 WINDOW, OVERLAP = 8, 0.5  # as published
 
@@ -149,8 +149,8 @@ class XRestormer(Restormer):
         in_channels: Count = 3,
         out_channels: Count = 3,
         dim: Count = 48,
-        num_blocks: Sequence[Natural] = (2, 4, 4, 4),
-        num_refinement_blocks: Natural = 4,
+        num_blocks: Sequence[Blocks] = (2, 4, 4, 4),
+        num_refinement_blocks: Blocks = 4,
         channel_heads: Sequence[Count] = (1, 2, 4, 8),
         spatial_heads: Sequence[Count] = (1, 2, 4, 8),
         spatial_dim_head: Count = 16,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from dcpt_arch.adapter.any_backbone import AnyBackbone
 from dcpt_arch.backbones.base import RestorationBackbone
+from dcpt_arch.backbones.pretrained import save_weights
 from dcpt_arch.checkpoints.loading import CheckpointError, load_network, to_published_layout
 from dcpt_arch.layers.local_average import LocalAveragePool
 from dcpt_common import write_atomically
@@ -96,7 +95,6 @@ def export_network(
 def _write(network: RestorationBackbone, file: Path, layout: Layout) -> None:
     if file.suffix in (ENDINGS["safetensors"], ENDINGS["pth"]):
         state = to_published_layout(network) if layout == "original" else network.state_dict()
-        state = {name: value.contiguous() for name, value in state.items()}
         if file.suffix == ENDINGS["pth"]:
             torch.save({"params": state, **network.notes()}, file)
         else:
@@ -105,13 +103,6 @@ def _write(network: RestorationBackbone, file: Path, layout: Layout) -> None:
         torch.export.save(to_program(network), file)
     else:
         _write_onnx(to_program(network), file, type(network).__name__)
-
-
-def save_weights(state: dict[str, torch.Tensor], file: Path, notes: dict[str, Any]) -> None:
-    """Write tensors to a file of safetensors; `read_checkpoint` finds them there, and a network's notes with them."""
-    metadata = {"format": "pt", **{key: json.dumps(note) for key, note in notes.items()}}
-    # Its own `save_file` lets nobody but the owner read the file.
-    file.write_bytes(save(state, metadata))
 
 
 def _open(file: Path) -> Restore:

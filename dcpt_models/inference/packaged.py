@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from dcpt_arch.checkpoints.export import save_weights
+from dcpt_arch.backbones.pretrained import save_weights
 from dcpt_arch.checkpoints.loading import find_weights, load_network, read_checkpoint
 from dcpt_models.errors import OptionError
 from dcpt_models.inference.diagnoser import option_file_of
@@ -79,7 +79,7 @@ def pack(run: Path, folder: Path, overwrite: bool = False) -> Package:
     folder.mkdir(parents=True, exist_ok=True)
     for file, state, notes in zip(package, states, (restoring.notes(), {}), strict=False):
         half = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-        save_weights({name: value.contiguous() for name, value in half.items()}, file, notes)
+        save_weights(half, file, notes)
     needed = {key: options[key] for key in ("name", "model_type", "degradations", "network_g", "network_dc")}
     needed["datasets"] = {"train": {"gt_size": options["datasets"]["train"]["gt_size"]}}
     dump_options(needed, package.options, "What the networks beside this file are built by.")

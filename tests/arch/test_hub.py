@@ -15,6 +15,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import load_file
 from small_networks import build, every_backbone
 
+from dcpt_arch import AnyBackbone
 from dcpt_arch.checkpoints import CheckpointError, load_network
 from dcpt_arch.checkpoints.hub import find_file
 
@@ -77,6 +78,12 @@ def test_a_folder_is_opened_again(name: str, tmp_path: Path) -> None:
     assert config["architectures"] == [name]
     assert config["parameters"] == sum(p.numel() for p in net.parameters())
     assert 'load_network("folder")' in (folder / "README.md").read_text()
+
+
+def test_the_folder_of_another_projects_network_says_which_it_is(tmp_path: Path) -> None:
+    arguments = {"num_in_ch": 3, "num_out_ch": 3, "num_feat": 4, "num_block": 3, "upscale": 1}
+    net = AnyBackbone({"type": "EDSR", **arguments})
+    assert same(load_network(net.save_pretrained(tmp_path)), net)
 
 
 def test_a_card_stays_unless_another_is_given(tmp_path: Path) -> None:
