@@ -46,12 +46,13 @@ class GuidedNAFNet(NAFNet):
         checkpointing: bool = False,
         initial_scale: float = 0.0,
         fold: Count = 1,
+        refinement: Blocks = 0,
         guide_classes: Count = 10,
         guide_width: Count = 32,
     ) -> None:
         super().__init__(
             in_channels, out_channels, width, enc_blk_nums, middle_blk_num, dec_blk_nums, tlc_size, checkpointing,
-            initial_scale, fold,
+            initial_scale, fold, refinement,
         )  # fmt: skip
         self.guide = Guide(in_channels, guide_classes, guide_width)
         levels = [width << level for level in range(len(enc_blk_nums))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +52,25 @@ class NAFBlock(nn.Module):
         return x + scaled_conv(self.conv5, y, self.gamma)
 
 
+class RefinementBlock(nn.Module):
+    """Two dense 3x3 convolutions with a ReLU between them, as residual; a new block is the identity.
+
+    Args:
+        channels: Channels of input and output; twice as many between the convolutions.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 2 * channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(2 * channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(cast(torch.Tensor, self.conv2.bias))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.conv2(F.relu(self.conv1(x)))
+        return x + y
+
+
 def simple_gate(x: torch.Tensor) -> torch.Tensor:
     """Multiply the two halves of the channels, N x 2C x H x W (Eq. 6): a gate without activation function."""
     a, b = x.chunk(2, dim=1)
@@ -62,7 +81,8 @@ def simple_gate(x: torch.Tensor) -> torch.Tensor:
 class NAFNet(RestorationBackbone):
     """A U-shaped network of NAFBlocks with one long residual around it.
 
-    The feature levels are the outputs of the decoder stages; the head is the last convolution.
+    The feature levels are the outputs of the decoder stages; the head is the refinement and the last
+    convolution.
 
     Args:
         in_channels: Channels of the input image.
@@ -79,12 +99,14 @@ class NAFNet(RestorationBackbone):
         fold: Side of the squares of pixels that are folded into channels before the first convolution and unfolded
             after the last (as in FFDNet, Zhang et al., TIP 2018): the blocks run at 1 / `fold` of the resolution. 1 as
             published; 2 costs about a third for the same width at the next level.
+        refinement: Blocks of dense convolutions (`RefinementBlock`) behind the last decoder stage, at its resolution,
+            as Restormer has blocks of its own kind there. 0 as published.
 
     Raises:
         ValueError: If the lists of block numbers do not fit each other, or `tlc_size` or `fold` is below 1.
     """
 
-    head = ("ending",)
+    head = ("refinement", "ending")
 
     def __init__(
         self,
@@ -98,6 +120,7 @@ class NAFNet(RestorationBackbone):
         checkpointing: bool = False,
         initial_scale: float = 0.0,
         fold: Count = 1,
+        refinement: Blocks = 0,
     ) -> None:
         super().__init__()
         if fold < 1:
@@ -138,6 +161,7 @@ class NAFNet(RestorationBackbone):
             channels, stride = channels // 2, stride // 2
             self.decoders.append(stage(blocks, channels, stride))
             self.feature_info.insert(0, FeatureInfo(channels=channels, stride=stride))
+        self.refinement = Stage(*(RefinementBlock(width) for _ in range(refinement)), checkpointing=checkpointing)
 
     def image_channels(self) -> int:
         return self.intro.in_channels // self.fold**2
@@ -162,7 +186,7 @@ class NAFNet(RestorationBackbone):
         return features, None
 
     def decode(self, x: torch.Tensor, features: list[torch.Tensor], carried: None) -> torch.Tensor:
-        image = self.ending(features[0])
+        image = self.ending(self.refinement(features[0]))
         if self.fold > 1:
             image = F.pixel_shuffle(image, self.fold)
         return image + x if self.add_input else image
@@ -183,6 +207,7 @@ def _layout(state: StateDict) -> StateDict:
 def nafnet_arguments(state: StateDict) -> dict[str, Any]:
     """The arguments of a NAFNet, from the names and shapes of its weights."""
     stages, settings = count(state, "downs."), settings_of(state)
+    refinement = count(state, "refinement.")
     folded = settings.get("fold", 1) ** 2
     return {
         "in_channels": state["intro.weight"].shape[1] // folded,
@@ -191,6 +216,7 @@ def nafnet_arguments(state: StateDict) -> dict[str, Any]:
         "enc_blk_nums": [count(state, f"encoders.{i}.") for i in range(stages)],
         "middle_blk_num": count(state, "middle_blks."),
         "dec_blk_nums": [count(state, f"decoders.{i}.") for i in range(stages)],
+        **({"refinement": refinement} if refinement else {}),
         **settings,
     }
 

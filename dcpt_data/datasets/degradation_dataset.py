@@ -18,7 +18,7 @@ from dcpt_data.datasets.sampling import PlainKeys, SampleKey
 from dcpt_data.degradations import degrade, degrade_for_evaluation
 from dcpt_data.errors import DataError
 from dcpt_data.images.pixels import stem, to_float
-from dcpt_data.images.transforms import pad_to, random_flip, random_window
+from dcpt_data.images.transforms import pad_to, random_flip, random_gray, random_window
 from dcpt_data.stores.folder_store import Picture
 from dcpt_data.workers.once import Once
 
@@ -102,7 +102,8 @@ class ImageSet:
             self._warn_of_size(place, shape, size)
         window = random_window(*shape, size, rng)
         images = pad_to([picture.pixels(window) for picture in pictures], size)
-        return random_flip(images, rng, self.reading.use_hflip, self.reading.use_rot)
+        images = random_flip(images, rng, self.reading.use_hflip, self.reading.use_rot)
+        return random_gray(images, rng, self.reading.gray)
 
     def _warn_of_size(self, place: str, shape: tuple[int, int], size: int) -> None:
         if not self._first_too_small():

@@ -69,6 +69,7 @@ class ReadingOptions:
         gt_size: Side of the training crop in pixels.
         use_hflip: Flip horizontally at random.
         use_rot: Turn by multiples of 90 degrees at random.
+        gray: Share of the training samples that are made gray, before a degradation is synthesised.
         seed: Seed of all randomness in training; the option file's `manual_seed` by default.
         io_backend: What sources are read from, in a mixture those of all its parts.
     """
@@ -79,6 +80,7 @@ class ReadingOptions:
     gt_size: Count = 128
     use_hflip: bool = True
     use_rot: bool = True
+    gray: Annotated[float, Range(least=0, most=1)] = 0.0
     seed: Seed = 0
     io_backend: IOBackend = field(default_factory=IOBackend)
 

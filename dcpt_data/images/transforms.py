@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from dcpt_data.images.pixels import Window
@@ -28,3 +29,10 @@ def random_flip(images: list[np.ndarray], rng: np.random.Generator, flip: bool, 
     mirror = flip and bool(rng.integers(2))
     turns = int(rng.integers(4)) if rotate else 0
     return [np.rot90(image[:, ::-1] if mirror else image, turns) for image in images]
+
+
+def random_gray(images: list[np.ndarray], rng: np.random.Generator, share: float) -> list[np.ndarray]:
+    """Make RGB images gray with a probability: three equal channels, the luma of ITU-R BT.601."""
+    if not share or rng.random() >= share:
+        return images
+    return [cv2.cvtColor(cv2.cvtColor(np.ascontiguousarray(i), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) for i in images]

@@ -198,6 +198,7 @@ def test_our_layout_and_unknown_ones_stay():
         {"in_channels": 4, "out_channels": 3, "width": 6, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
         {"in_channels": 1, "out_channels": 1, "width": 3, "enc_blk_nums": [12], "dec_blk_nums": [11]},
         {"width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1], "fold": 2},
+        {"width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1], "refinement": 3},
     ],
 )
 def test_arguments_of_nafnet(arguments):

@@ -22,7 +22,7 @@ from dcpt_arch import (
     Restormer,
     XRestormer,
 )
-from dcpt_arch.backbones.nafnet_arch import NAFBlock
+from dcpt_arch.backbones.nafnet_arch import NAFBlock, RefinementBlock
 from dcpt_arch.layers.local_average import LocalAveragePool
 from dcpt_arch.layers.norm_and_stage import Stage
 
@@ -316,6 +316,20 @@ def test_tlc_makes_a_distant_pixel_irrelevant():
         assert torch.equal(local(changed)[..., :64], local(x)[..., :64])
         plain = build("NAFNet")
         assert not torch.equal(plain(changed)[..., :64], plain(x)[..., :64])
+
+
+def test_refinement_works_on_what_the_decoder_gives():
+    """A new block is the identity, the features that are classified are not its output, and it learns."""
+    level = picture(17, 22)[:, [0, 1, 2, 0]]
+    assert torch.equal(RefinementBlock(4)(level), level)
+    refined, x = build("NAFNet", refinement=2), picture(17, 22)
+    levels = refined(x, features="only")
+    with torch.no_grad():
+        refined.refinement[1].conv2.bias += 1
+    assert torch.equal(refined(x, features="only")[0], levels[0])
+    assert refined.is_head("refinement.0.conv1.weight")
+    refined(x).square().mean().backward()
+    assert all(block.conv2.weight.grad.any() for block in refined.refinement)
 
 
 def test_folding_moves_the_blocks_to_a_lower_resolution():

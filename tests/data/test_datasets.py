@@ -190,6 +190,15 @@ def test_augmentation_can_be_switched_off(crop_folder, crops):
     assert corners["turned"] == {True, False}
 
 
+def test_a_share_of_the_photographs_is_gray_before_it_is_degraded(crop_folder):
+    dataset = noise(crop_folder, gray=0.5)
+    samples = [dataset[(epoch, 0)] for epoch in range(60)]
+    gray = [bool((one["gt"] == one["gt"][:1]).all()) for one in samples]
+    assert 18 < sum(gray) < 42
+    assert all((one["lq"][0] != one["lq"][1]).any() for one in samples)
+    assert not any((one["gt"] == one["gt"][:1]).all() for one in (noise(crop_folder)[(e, 0)] for e in range(9)))
+
+
 @pytest.mark.parametrize("degradation", list(DEGRADATIONS))
 def test_validation_does_not_depend_on_epoch_seed_or_other_images(crop_folder, crops, tmp_path, degradation):
     options = {"degradation": degradation, "dataroot_gt": str(crop_folder)}

@@ -178,6 +178,20 @@ def test_noise_is_independent_between_pixels_and_channels():
         assert neighbours.mean() == pytest.approx(0, abs=0.02)
 
 
+@pytest.mark.parametrize(("grain", "gray"), [(0.8, 0), (1.2, 0), (0, 0.3), (0, 1), (0.8, 0.6)])
+def test_noise_of_film_and_cameras(grain, gray):
+    """Smoothing and a common part leave the standard deviation; neighbours and channels correlate as they should."""
+    noise = degrade("noise", np.zeros((400, 400, 3), np.float32), generator(), sigma=25, grain=grain, gray=gray) * 255
+    assert noise.std() == pytest.approx(25, rel=0.02)
+    noise = (noise / 25).astype(np.float64)
+    # A Gaussian with itself has sqrt(2) times its width.
+    neighbours = np.exp(-1 / (4 * grain**2)) if grain else 0
+    assert (noise[1:] * noise[:-1]).mean() == pytest.approx(neighbours, abs=0.03)
+    assert (noise[:, 1:] * noise[:, :-1]).mean() == pytest.approx(neighbours, abs=0.03)
+    assert (noise[..., 1:] * noise[..., :-1]).mean() == pytest.approx(gray, abs=0.03)
+    assert (noise[..., 0] * noise[..., 2]).mean() == pytest.approx(gray, abs=0.03)
+
+
 def test_noise_is_clipped_on_demand(crop):
     free = degrade("noise", crop, generator(), sigma=50)
     clipped = degrade("noise", crop, generator(), sigma=50, clip=True)
@@ -652,7 +666,7 @@ def test_unknown_names_are_answered_with_the_nearest(check):
         check("rian", {})
     with pytest.raises(ValueError, match=r"'rain' has no parameter 'densty'; did you mean 'density'\?"):
         check("rain", {"densty": 0.1})
-    with pytest.raises(ValueError, match=r"'noise' has no parameter 'xyz'; known: sigma, clip"):
+    with pytest.raises(ValueError, match=r"'noise' has no parameter 'xyz'; known: sigma, clip, grain, gray"):
         check("noise", {"xyz": 0.1})
 
 

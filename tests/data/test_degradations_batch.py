@@ -94,6 +94,17 @@ def test_the_generator_moves_on_and_every_image_has_its_own_draw(name, images):
     assert not torch.equal(first[0], first[1]) and not torch.equal(first[1], first[2])
 
 
+def test_noise_of_film_and_cameras():
+    level = torch.full((4, 3, 200, 200), 0.5)
+    noise = degrade_batch(level, "noise", generator(), {"noise": {"sigma": 25, "grain": 0.8, "gray": 0.6}}) - level
+    noise = noise.double() * 255 / 25
+    assert noise.std().item() == pytest.approx(1, rel=0.02)
+    neighbours = np.exp(-1 / (4 * 0.8**2))
+    assert (noise[:, :, 1:] * noise[:, :, :-1]).mean().item() == pytest.approx(neighbours, abs=0.03)
+    assert (noise[..., 1:] * noise[..., :-1]).mean().item() == pytest.approx(neighbours, abs=0.03)
+    assert (noise[:, 1:] * noise[:, :-1]).mean().item() == pytest.approx(0.6, abs=0.03)
+
+
 @pytest.mark.parametrize("name", ["noise", "poisson_noise", "low_light"])
 def test_noise_has_the_moments_of_arrays(name):
     parameters = {"noise": {"sigma": 30}, "poisson_noise": {"peak": 40}, "low_light": {"exposure": 0.3, "gamma": 1.2}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dcpt_data.images.transforms import pad_to, random_flip, random_window
+from dcpt_data.images.transforms import pad_to, random_flip, random_gray, random_window
 
 
 def positions(height, width):
@@ -117,3 +117,19 @@ def test_sides_of_one_pixel_are_repeated(shape):
         assert (rows == 0).all()
     if shape[1] == 1:
         assert (columns == 0).all()
+
+
+def test_a_share_becomes_gray():
+    """Both images of a sample or none, in their own types; without a share nothing is drawn."""
+    rng = np.random.default_rng(1)
+    images = [sample()[0] * 7 + np.arange(3, dtype=np.uint8), sample()[1] / np.float32(65535)]
+    gray = [made for made in (random_gray(images, rng, 0.3) for _ in range(400)) if made is not images]
+    assert 90 < len(gray) < 150
+    for made, image in zip(gray[0], images, strict=True):
+        assert made.dtype == image.dtype
+        assert (made == made[..., :1]).all()
+        luma = image.astype(np.float64) @ [0.299, 0.587, 0.114]
+        np.testing.assert_allclose(made[..., 0], luma, atol=0.51 if made.dtype == np.uint8 else 1e-6)
+    before = rng.bit_generator.state
+    assert random_gray(images, rng, 0.0) is images
+    assert rng.bit_generator.state == before
