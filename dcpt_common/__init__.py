@@ -6,7 +6,7 @@ from dcpt_common.files import PARTIAL, partial_path, sha256, write_atomically
 from dcpt_common.json_text import to_json, with_nan
 from dcpt_common.labels import CLEAN, JOIN
 from dcpt_common.names import closest, nearest
-from dcpt_common.ranges import Blocks, Count, Natural, NotNegative, Positive, Range, Seed
+from dcpt_common.ranges import Blocks, Count, Depth, Natural, NotNegative, Positive, Range, Seed
 from dcpt_common.threads import wait_briefly
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PARTIAL",
     "Blocks",
     "Count",
+    "Depth",
     "MissingEngineError",
     "Natural",
     "NotNegative",

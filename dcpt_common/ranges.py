@@ -45,6 +45,8 @@ Natural = Annotated[int, Range(least=0)]
 """A whole number of things that there may be."""
 Blocks = Annotated[int, Range(least=0, most=1000)]
 """How often a network repeats a block; published ones have at most some hundred, and 10**9 would be built for hours."""
+Depth = Annotated[int, Range(least=1, most=1000)]
+"""The same of a network that has nothing but these blocks."""
 Positive = Annotated[float, Range(above=0)]
 """What has no effect, or no meaning, at 0."""
 NotNegative = Annotated[float, Range(least=0)]

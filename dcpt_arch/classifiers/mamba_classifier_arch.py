@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from dcpt_arch.backbones.base import FeatureInfo
 from dcpt_arch.classifiers.base import Levels, check_positive
 from dcpt_arch.classifiers.tokens import TokenClassifier
 from dcpt_arch.layers.selective_scan import selective_scan
-from dcpt_common import Count, Range
+from dcpt_common import Count, Depth
 
 
 class StateSpace(nn.Module):
@@ -106,7 +105,7 @@ class VimDegradationClassifier(TokenClassifier):
         levels: Levels = "all",
         width: Count | None = None,
         grid: Count = 8,
-        depth: Annotated[int, Range(least=1, most=1000)] = 4,
+        depth: Depth = 4,
         state_size: Count = 16,
         expand: Count = 2,
     ) -> None:

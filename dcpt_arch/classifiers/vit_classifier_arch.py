@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torch import nn
 from dcpt_arch.backbones.base import FeatureInfo
 from dcpt_arch.classifiers.base import Levels, check_positive
 from dcpt_arch.classifiers.tokens import TokenClassifier
-from dcpt_common import Count, Positive, Range
+from dcpt_common import Count, Depth, Positive
 
 
 class SelfAttention(nn.Module):
@@ -82,7 +81,7 @@ class ViTDegradationClassifier(TokenClassifier):
         levels: Levels = "all",
         width: Count | None = None,
         grid: Count = 8,
-        depth: Annotated[int, Range(least=1, most=1000)] = 4,
+        depth: Depth = 4,
         heads: Count = 4,
         mlp_ratio: Positive = 2.0,
     ) -> None:
