@@ -3,6 +3,7 @@
   dcpt restore photo.jpg
   dcpt restore photo.jpg --weights experiments/finetune_promptir_5d/models/net_g_latest.pth
   dcpt restore photo.jpg --strength 0.7 --diagnose --sheets sheets
+  dcpt restore dusk.jpg --remove low_light
   dcpt restore --watch scans --out restored
 
 Results go to --out (default: restored) under the same names and paths, 8 or 16 bits, gray or colour, with their alpha
@@ -35,6 +36,7 @@ from dcpt_models.inference.diagnoser import Diagnoser, load_diagnoser, option_fi
 from dcpt_models.inference.packaged import default_package
 from dcpt_models.inference.pipeline import overlapped
 from dcpt_models.inference.restorer import OVERLAP, RestoreError, Restorer
+from dcpt_models.inference.told import tell
 from dcpt_models.runtime.command import add_import, refuse_file, run_command
 from dcpt_models.runtime.devices import choose_device
 from dcpt_models.runtime.logs import start_logger
@@ -90,6 +92,13 @@ def parse() -> argparse.Namespace:
         type=strength,
         default=1.0,
         help="0 to 1 (default): how much of what the network changes is taken; between, image and result are blended",
+    )
+    parser.add_argument(
+        "--remove",
+        metavar="WHAT",
+        help="what is wrong with the images, noise+jpeg for instance, where the network does not see it by itself, or "
+        "sees what is not there; the included one knows noise, motion_blur, defocus_blur, jpeg, haze, snow, rain, "
+        "demosaic, low_light and inpainting",
     )
     parser.add_argument(
         "--self-ensemble",
@@ -187,10 +196,12 @@ def restorer_of(arguments: argparse.Namespace, weights: Path) -> Restorer:
     """The network of a checkpoint, to be run as `add_running` says.
 
     Raises:
-        OptionError, CheckpointError, RestoreError: If there is no such device, or no network for photographs.
+        OptionError, CheckpointError, RestoreError: If there is no such device, no network for photographs, or none that
+            can be told what to remove.
     """
+    network = open_network(weights)
     return Restorer(
-        open_network(weights),
+        tell(network, arguments.remove, weights) if arguments.remove else network,
         choose_device(arguments.device),
         arguments.precision,
         arguments.tta,
@@ -272,6 +283,7 @@ def work() -> None:
             "precision": precision,
             "scale": restorer.scale,
             "strength": arguments.strength,
+            "remove": arguments.remove,
             "self_ensemble": arguments.tta,
             "seconds": seconds,
         }

@@ -78,7 +78,7 @@ def test_the_download_is_the_file_of_restore(
     assert looked[DIAGNOSIS]["value"]["confidences"]
     for strength in (1, 0.4):
         if strength == 1:
-            answer = client.predict(OWN, strength, -1, False, 0, api_name="/restore")
+            answer = client.predict(OWN, strength, -1, False, 0, [], api_name="/restore")
         else:  # by the slider
             answer = client.predict(strength, 1, api_name="/blend")
         words = ("--strength", strength, "--out", f"out{strength}")
@@ -88,6 +88,11 @@ def test_the_download_is_the_file_of_restore(
         for file in downloaded:
             assert file.read_bytes() == (tmp_path / f"out{strength}" / file.name).read_bytes()
         assert answer[ROWS]["data"][0][5] == f"restored, strength {strength}"
+    told = files(client.predict(OWN, 1, -1, False, 0, ["low_light"], api_name="/restore"))
+    assert (
+        commands.run("tools/restore.py", *given, "--remove", "low_light", "--out", "told", cwd=tmp_path).returncode == 0
+    )
+    assert [file.read_bytes() for file in told] == [(tmp_path / "told" / file.name).read_bytes() for file in told]
     kept = read_image_file(downloaded[0])
     assert kept.exif and b"A camera" in kept.exif and kept.dpi == (300.0, 300.0)
 
@@ -99,7 +104,7 @@ def test_a_checkpoint_of_others_is_opened_on_the_page(
     client = Client(server.address, verbose=False)
     assert "drunet.pth" in str(client.predict(handle_file(weights), api_name="/open"))
     client.predict([handle_file(photograph)], api_name="/look")
-    (downloaded,) = files(client.predict("drunet.pth", 1, -1, True, 0, api_name="/restore"))
+    (downloaded,) = files(client.predict("drunet.pth", 1, -1, True, 0, [], api_name="/restore"))
     words = ("--weights", weights, "--self-ensemble", "--out", "out")
     assert commands.run("tools/restore.py", photograph, *words, cwd=tmp_path).returncode == 0
     assert downloaded.read_bytes() == (tmp_path / "out" / "cat.jpg").read_bytes()
@@ -126,7 +131,7 @@ def test_what_is_too_large_or_no_image_is_refused_by_its_name(server: Server, ph
     assert "60000 x 60000 pixels are more than 1 megapixels" in rows[0][5]
     assert "text.png: not an image" in rows[1][5]
     assert "%" in rows[2][1]
-    answer = client.predict(OWN, 1, -1, False, 2, api_name="/restore")
+    answer = client.predict(OWN, 1, -1, False, 2, [], api_name="/restore")
     assert [file.name for file in files(answer)] == ["cat.jpg"]
 
 

@@ -115,9 +115,25 @@ def test_strength_diagnosis_and_sheets(commands: Commands, tmp_path) -> None:
         assert [record["input"] for record in json.loads(done.stdout)["files"]] == ["in/b.png"]
 
 
+def test_what_is_wrong_can_be_told(commands: Commands, tmp_path) -> None:
+    write_image_file(tmp_path / "a.png", ImageFile(PIXELS))
+
+    def restored(what: str) -> np.ndarray:
+        words = ("--remove", what, "--out", what, "--json")
+        done = commands.run("tools/restore.py", "a.png", *words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["remove"] == what
+        return read_image_file(tmp_path / what / "a.png").pixels
+
+    dark, both = restored("low_light"), restored("jpeg+low_light")
+    assert dark.mean() > PIXELS.mean() + 30
+    assert not np.array_equal(dark, both)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("a.png", "--remove", "noise+hase"), "this network does not know 'hase'; did you mean 'haze'?"),
         (("a.png", "--strength", "1.5"), "must be a number from 0 to 1"),
         (("a.png", "--watch", "."), "give images, or --watch FOLDER"),
         ((), "give images, or --watch FOLDER"),

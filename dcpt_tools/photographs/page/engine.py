@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dcpt_arch.checkpoints.others import open_network
+from dcpt_common import JOIN
 from dcpt_data.degradations import degrade, labels
 from dcpt_data.images.photograph_files import ImageFile, check_format, write_image_file
 from dcpt_data.images.pixels import to_float, to_uint8
@@ -21,6 +22,7 @@ from dcpt_models.inference.diagnoser import Diagnoser, load_diagnoser
 from dcpt_models.inference.diagnosis_sheet import heat
 from dcpt_models.inference.packaged import default_package
 from dcpt_models.inference.restorer import Restorer
+from dcpt_models.inference.told import classes, tell
 from dcpt_models.metrics.by_name import psnr
 from dcpt_models.runtime.devices import choose_device
 from dcpt_tools.photographs.degrade import parameters
@@ -40,12 +42,14 @@ class Engine:
 
     Attributes:
         files: Name -> checkpoint, of those that can be chosen.
+        removes: The degradations that the package's own network can be told to remove.
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments, self.device = arguments, choose_device(arguments.device)
         package = default_package()
         self.files: dict[str, Path] = {OWN: package.network}
+        self.removes = classes(package.network)
         self.diagnoser: Diagnoser = load_diagnoser(package.classifier, package.network, package.options, self.device)
         self._last: tuple[Path, torch.nn.Module] | None = None
         for file in arguments.weights:
@@ -63,16 +67,19 @@ class Engine:
         self.files[name] = file
         return name
 
-    def restorer(self, name: str, tile: int | None, ensemble: bool) -> Restorer:
+    def restorer(self, name: str, tile: int | None, ensemble: bool, removed: Sequence[str] = ()) -> Restorer:
         """A network as `dcpt restore` would run it on the same photographs.
 
         Raises:
-            OptionError: If there is no such network, or tiles are smaller than twice the overlap.
+            OptionError: If there is no such network, it cannot be told to remove these degradations, or tiles are
+                smaller than twice the overlap.
         """
         if name not in self.files:
             raise OptionError(f"no network {name!r} here; choose one of the list")
         given = self.arguments
         network, memory = self._network(self.files[name]), given.max_memory and int(1e9 * given.max_memory)
+        if removed:
+            network = tell(network, JOIN.join(removed), self.files[name])
         return Restorer(network, self.device, given.precision, ensemble, tile, given.overlap, memory)
 
     def _network(self, file: Path) -> torch.nn.Module:

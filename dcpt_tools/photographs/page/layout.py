@@ -71,6 +71,7 @@ class Page:
         tile: float,
         ensemble: bool,
         chosen: int | None,
+        removed: list[str],
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator:
@@ -81,7 +82,7 @@ class Page:
         if not waiting:
             raise gr.Error("Drop photographs first")
         with told():
-            restorer = self.engine.restorer(weights, None if tile < 0 else int(tile), ensemble)
+            restorer = self.engine.restorer(weights, None if tile < 0 else int(tile), ensemble, removed)
         try:
             for number, photograph in enumerate(waiting):
                 photograph.error = ""
@@ -234,6 +235,13 @@ class Page:
             with gr.Column(scale=2, min_width=280):
                 files = gr.Files(label="Photographs", file_types=KINDS, elem_id="photographs", height=140)
                 strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", info="how much of the change is taken")
+                removed = gr.Dropdown(
+                    self.engine.removes,
+                    multiselect=True,
+                    label="Remove",
+                    info="what you see is wrong; nothing: what the network sees",
+                    elem_id="remove",
+                )
                 weights = gr.Dropdown(list(self.engine.files), value=OWN, label="Network")
                 with gr.Accordion("More", open=False):
                     tile = gr.Number(-1, label="Tile", info="pixels; -1 by memory, 0 the whole image", precision=0)
@@ -257,7 +265,7 @@ class Page:
         shown = [rows, choice, diagnosis, heat, pair, results]
         alone: dict[str, Any] = {"concurrency_id": ALONE, "concurrency_limit": 1}
         gr.on([files.upload, files.delete, files.clear], self.look, files, shown, api_name="look", **alone)
-        inputs = [weights, strength, tile, ensemble, choice]
+        inputs = [weights, strength, tile, ensemble, choice, removed]
         start.click(self.restore, inputs, shown, api_name="restore", **alone)
         strength.release(self.blend, [strength, choice], shown, api_name="blend", **alone)
         choice.input(self.choose, choice, shown, api_name="choose", show_progress="hidden")
