@@ -16,6 +16,8 @@ from dcpt_arch.layers.padding import pad_to_multiple
 SETTING = "setting_"
 # Beside the weights of a checkpoint, the key of what neither they nor tensors among them can tell: `notes`.
 NOTE = "any_backbone"
+# The same of arguments of a network's constructor that change its images, but nothing of the weights.
+ARGUMENTS = "arguments"
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,12 @@ class RestorationBackbone(Pretrained):
         size_multiple: Height and width inside the network are multiples of this; `forward` pads and crops.
         head: Names of the sub-modules that turn the last features into an image (DCPT, Section 3.2: the "restoration
             module"). All other parameters are the encoder.
+        noted: Arguments of the constructor, None by default and kept as attributes, that stand beside the weights in a
+            checkpoint: `load_network` builds the network with them, and any other may be loaded with the weights.
     """
 
     head: ClassVar[tuple[str, ...]]
+    noted: ClassVar[tuple[str, ...]] = ()
     size_multiple: int
 
     def __init__(self) -> None:
@@ -53,6 +58,10 @@ class RestorationBackbone(Pretrained):
         values that are not the published ones, so that the state dict of a published network is the published one.
         """
         self.register_buffer(f"{SETTING}{name}", torch.tensor(value))
+
+    def notes(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in self.noted if getattr(self, name) is not None}
+        return {ARGUMENTS: given} if given else {}
 
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], Any]:
         """Compute the feature levels and nothing beyond them.

@@ -83,8 +83,18 @@ class GuidedNAFNet(NAFNet):
         if degradations is None:
             return logits
         told = torch.where(degradations.isnan(), logits.detach().sigmoid(), degradations.to(logits.dtype))
+        return self.steered(x, told), logits
+
+    def steered(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+        """Restore images without asking the guide.
+
+        Args:
+            x: N x C x H x W in [0, 1].
+            told: The degradations to remove, N x classes in [0, 1].
+        """
+        padded = pad_to_multiple(x, self.size_multiple)
         image = self.decode(padded, self._encode(padded, told), None)
-        return image[..., : x.shape[-2], : x.shape[-1]], logits
+        return image[..., : x.shape[-2], : x.shape[-1]]
 
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], None]:
         seen = self.guide.features(x)

@@ -93,7 +93,7 @@ class NAFNet(RestorationBackbone):
         dec_blk_nums: Blocks of each decoder stage, lowest resolution first; as many stages as in the encoder.
         tlc_size: Test-time local converter (TLC): side, in pixels of the image, of the window over which the channel
             attention averages in eval mode. The TLC paper takes 1.5 times the side of the training patches. None, as
-            published, averages over the whole image.
+            published, averages over the whole image. A checkpoint notes it.
         checkpointing: Whether training computes the blocks' activations twice to save memory.
         initial_scale: What every block's `beta` and `gamma` start at; 0 as published.
         fold: Side of the squares of pixels that are folded into channels before the first convolution and unfolded
@@ -107,6 +107,7 @@ class NAFNet(RestorationBackbone):
     """
 
     head = ("refinement", "ending")
+    noted = ("tlc_size",)
 
     def __init__(
         self,
@@ -128,6 +129,7 @@ class NAFNet(RestorationBackbone):
         if fold > 1:
             self.keep_setting("fold", fold)
         self.fold = fold
+        self.tlc_size = tlc_size
         check_levels("enc_blk_nums", enc_blk_nums)
         check_levels("dec_blk_nums", dec_blk_nums, len(enc_blk_nums))
         if tlc_size is not None:

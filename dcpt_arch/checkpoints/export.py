@@ -145,8 +145,7 @@ def _compare(network: RestorationBackbone, file: Path, name: str) -> Checked:
         if not difference <= TOLERANCE:  # not a number, either
             raise ExportError(
                 f"{name} gives another image than the network at {size[0]} x {size[1]}: differs by {difference:.2g}, "
-                f"and {TOLERANCE:g} is allowed; removed. Weights do not tell every option (NAFNet's tlc_size); "
-                "otherwise please report it as a bug"
+                f"and {TOLERANCE:g} is allowed; removed. Please report it as a bug"
             )
         worst = max(worst, difference)
     return Checked(worst, sizes)

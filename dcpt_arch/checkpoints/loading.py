@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from dcpt_arch.adapter.any_backbone import AnyBackbone
-from dcpt_arch.backbones.base import NOTE, SETTING, RestorationBackbone
+from dcpt_arch.backbones.base import ARGUMENTS, NOTE, SETTING, RestorationBackbone
 from dcpt_arch.backbones.families import FAMILIES, Family
 from dcpt_arch.checkpoints.errors import CheckpointError as CheckpointError
 from dcpt_arch.checkpoints.hub import find_file
@@ -122,8 +122,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def _notes_in(path: Path) -> dict[str, Any]:
     """What a file of safetensors, which has tensors and lines of text alone, keeps as JSON in its header."""
     with safe_open(path, "pt") as file:
-        text = (file.metadata() or {}).get(NOTE)
-    return {NOTE: json.loads(text)} if text else {}
+        texts = file.metadata() or {}
+    return {name: json.loads(texts[name]) for name in (NOTE, ARGUMENTS) if name in texts}
 
 
 def find_weights(content: Mapping[str, Any], key: str | None = None, file: str | Path = "") -> Weights:
@@ -321,7 +321,8 @@ def detect_family(state: Mapping[str, torch.Tensor]) -> Family | None:
 def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> RestorationBackbone:
     """Build the restoration network that a checkpoint belongs to, and load it.
 
-    The network's class and arguments are read off the names and shapes of the weights, so no option file is needed.
+    The network's class and arguments are read off the names and shapes of the weights, so no option file is needed;
+    what these do not tell stands beside them (NAFNet's `tlc_size`).
 
     Args:
         source: A file, a folder of `save_pretrained`, `hf://owner/name`, what was read from a file, or a state dict. A
@@ -348,7 +349,7 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
         )
     try:
         state = family.convert(weights.state)
-        network = family.network(**{**family.arguments(state), **overrides})
+        network = family.network(**{**family.arguments(state), **noted_in(content, family), **overrides})
     except KeyError as error:
         raise CheckpointError(f"{name}: incomplete weights of {family.network.__name__}; {error} is missing") from error
     except (ArithmeticError, AttributeError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
@@ -359,6 +360,12 @@ def load_network(source: str | Path | Mapping[str, Any], **overrides: Any) -> Re
         if SETTING + key in network.state_dict():
             state[SETTING + key] = network.state_dict()[SETTING + key]
     return _filled(network, state, weights.key, name)
+
+
+def noted_in(content: Mapping[str, Any], family: Family) -> dict[str, Any]:
+    """Arguments of a network's constructor that a checkpoint has beside the weights (`RestorationBackbone.noted`)."""
+    given = content.get(ARGUMENTS)
+    return {name: given[name] for name in family.network.noted if name in given} if isinstance(given, Mapping) else {}
 
 
 def _load_noted(note: Mapping[str, Any], weights: Weights, name: str, overrides: dict[str, Any]) -> RestorationBackbone:

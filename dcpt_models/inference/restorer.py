@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dcpt_arch.backbones.guided_nafnet_arch import GuidedNAFNet
 from dcpt_arch.layers.padding import pad_to_multiple
 from dcpt_models.errors import OptionError
 from dcpt_models.inference.tile_speed import SIDES, TileSpeeds
@@ -103,6 +104,7 @@ class Restorer:
             self.dtype = torch.float32
         self.per_pixel = bytes_per_pixel(network, self.channels)
         self.batched = device.type == "cuda"
+        self._told: torch.Tensor | None = None  # of the image that is restored
         self._speeds = TileSpeeds() if tile is None and not self.batched else None
         # Of pixels at once; halved when memory runs out.
         self._limit = {None: LARGEST, 0: 2**62}.get(tile) or max(LARGEST, (tile or 0) ** 2)
@@ -152,6 +154,31 @@ class Restorer:
         """A part of an image as a network wants it."""
         image = torch.from_numpy(part.astype(np.float32).transpose(2, 0, 1) / np.iinfo(part.dtype).max)
         return pad_to_multiple(image[None], self.multiple)[0]
+
+    def _seen(self, pixels: np.ndarray, tiling: Tiling) -> torch.Tensor | None:
+        """What a guided network sees in an image that is cut: all tiles are to be restored alike.
+
+        Its answer is made of means and deviations over the image, here over the features of all tiles.
+
+        Returns:
+            1 x classes, or None where each tile may be judged by itself: it is the whole image, or there is no guide.
+        """
+        network = self.network
+        if tiling.count == 1 or self.channels == 1 or not isinstance(network, GuidedNAFNet):
+            return None
+        stride, features = network.feature_info[-1].stride, []
+        with self._computing():
+            for top, rows in zip(tiling.down.starts, tiling.down.own(stride), strict=True):
+                for left, columns in zip(tiling.across.starts, tiling.across.own(stride), strict=True):
+                    tile = self._tile(pixels[top : top + tiling.down.tile, left : left + tiling.across.tile])
+                    seen = network.guide.features(tile.expand(3, -1, -1)[None].to(self.device))
+                    features.append(seen[..., rows, columns].flatten(2))
+            return network.guide.answer(torch.cat(features, 2)).sigmoid()
+
+    def _computing(self) -> AbstractContextManager[object]:
+        """Within it, convolutions and matrix products are computed as was chosen."""
+        reduced = self.dtype == torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16) if reduced else nullcontext()
 
     def _timed(self, tiles: torch.Tensor, tiling: Tiling) -> torch.Tensor:
         """Restore tiles; what they took is noted where tiles are chosen by it."""
@@ -211,6 +238,7 @@ class Restorer:
         result = np.empty((self.scale * height, self.scale * width, channels), pixels.dtype)
         greatest = np.iinfo(pixels.dtype).max
         done = 0
+        self._told = self._seen(pixels, tiling)
 
         def tile(top: int, left: int) -> torch.Tensor:
             top, left = top // self.scale, left // self.scale
@@ -227,6 +255,7 @@ class Restorer:
             rows = rows[:, : len(result) - begin, : result.shape[1]].clamp(0, 1).mul(greatest).round()
             kept = rows.to(torch.uint8 if greatest == 255 else torch.int32).permute(1, 2, 0).cpu().numpy()
             result[begin : begin + len(kept)] = kept
+        self._told = None
         return result
 
     def _run(self, tiles: torch.Tensor) -> torch.Tensor:
@@ -246,7 +275,9 @@ class Restorer:
     def _forward(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         reduced = dtype == torch.bfloat16
         with torch.autocast(self.device.type, dtype) if reduced else nullcontext():
-            image = self.network(x.contiguous(memory_format=torch.channels_last)).float()
+            x = x.contiguous(memory_format=torch.channels_last)
+            told = self._told
+            image = (self.network(x) if told is None else self.network.steered(x, told.expand(len(x), -1))).float()
         expected = (*x.shape[:2], self.scale * x.shape[2], self.scale * x.shape[3])
         if image.shape != expected:
             raise RestoreError(

@@ -63,6 +63,16 @@ class Axis:
             found.append((begin, end, weight))
         return found
 
+    def own(self, unit: int) -> list[slice]:
+        """The part of each tile that is no other's, in units of so many pixels from where the tile begins.
+
+        Neighbours meet about in the middle of what they share. `unit` divides what tiles begin at, and their side.
+        """
+        middles = [(after + before + self.tile) // 2 for before, after in pairwise(self.starts)]
+        edges = [0, *(middle // unit for middle in middles), self.length // unit]
+        firsts = [start // unit for start in self.starts]
+        return [slice(begin - first, end - first) for first, (begin, end) in zip(firsts, pairwise(edges), strict=True)]
+
 
 def _ramp(fade: tuple[int, int]) -> torch.Tensor:
     """From 0 to 1 along half a period of a cosine, whose ends have no kink."""

@@ -33,8 +33,7 @@ class Told(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Restore N x C x H x W in [0, 1]."""
-        image: torch.Tensor = self.network(x, degradations=self.present.expand(len(x), -1))[0]
-        return image
+        return self.network.steered(x, self.present.expand(len(x), -1))
 
 
 def tell(network: nn.Module, removed: str, weights: Path) -> Told:

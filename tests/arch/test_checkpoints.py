@@ -6,7 +6,7 @@ import pytest
 import torch
 from basicsr.archs.swinir_arch import SwinIR as EngineSwinIR
 from checkpoint_checks import assert_loaded, assert_refused, saved
-from small_networks import build
+from small_networks import build, picture
 
 from dcpt_arch.backbones.base import SETTING
 from dcpt_arch.checkpoints.initialise import initialise
@@ -316,3 +316,35 @@ def test_what_no_network_can_be_built_of_is_refused(name, value):
     kind = "PromptIR" if name.startswith(SETTING) else "NAFNet"
     with pytest.raises(CheckpointError, match=f"no weights of a {kind} that can be built"):
         load_network({**build(kind).state_dict(), name: value})
+
+
+# What stands beside the weights
+
+
+@pytest.mark.parametrize("name", ["NAFNet", "GuidedNAFNet"])
+def test_the_local_converter_is_that_of_the_network_that_was_saved(name, tmp_path):
+    """It changes images, and is seen in no weight; a network without it, or with another, takes the same weights."""
+    original = build(name, tlc_size=10).eval()
+    file = saved(tmp_path, {"params": original.state_dict(), **original.notes()})
+    original.save_pretrained(tmp_path / "folder")
+    x = picture(40, 50)
+    with torch.no_grad():
+        expected = original(x)
+        assert torch.equal(load_network(file)(x), expected)
+        assert torch.equal(load_network(tmp_path / "folder")(x), expected)
+        plain = load_network(file, tlc_size=None)
+        assert not torch.equal(plain(x), expected)
+    assert not plain.notes()
+    initialise(plain, file, None, True)
+    assert plain.tlc_size is None
+
+
+@pytest.mark.parametrize("note", [{"tlc_size": "wide"}, {"tlc_size": 0}, {"tlc_size": [3]}])
+def test_a_note_that_no_network_can_be_built_by_is_refused(note, tmp_path):
+    assert_refused(saved(tmp_path, {"params": small().state_dict(), "arguments": note}), "no weights of a NAFNet")
+
+
+def test_what_else_is_noted_is_not_passed_on(tmp_path):
+    for note in ({"width": 99}, {"x": 1}, ["tlc_size"], "tlc_size"):
+        file = saved(tmp_path, {"params": small().state_dict(), "arguments": note})
+        assert_loaded(load_network(file), small())

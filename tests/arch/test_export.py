@@ -114,14 +114,19 @@ def test_graphs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert given.shape == wanted.shape == ["batch", 3, "height", "width"]
 
 
-def test_graphs_hold_the_local_converter_that_weights_cannot_tell(tmp_path: Path) -> None:
+def test_every_form_holds_the_local_converter_that_weights_cannot_tell(tmp_path: Path) -> None:
     network = small("NAFNet", tlc_size=10, in_channels=1, out_channels=4)
     export_network(network, tmp_path / "net.onnx")
     assert_same_images(network, open_onnx(tmp_path / "net.onnx"), channels=1)
     assert any(isinstance(module, LocalAveragePool) for module in network.modules()), "the network is not changed"
-    with pytest.raises(ExportError, match=r"net\.pth gives another image than the network at 11 x 5.*tlc_size"):
-        export_network(network, tmp_path / "net.pth")
-    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+    x = picture(11, 15, channels=1)
+    for name in ("net.pth", "net.safetensors"):
+        export_network(network, tmp_path / name)  # which compares images
+        read = load_network(tmp_path / name)
+        assert read.tlc_size == 10
+        with torch.no_grad():
+            assert torch.equal(read(x), network(x))
+            assert not torch.equal(load_network(tmp_path / name, tlc_size=None)(x), network(x))
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ def test_noise_in_a_composition_keeps_its_protocol(crop):
 
 
 def test_evaluation_defaults_are_those_of_the_published_protocols():
-    assert evaluation_defaults("noise") == {"sigma": 25, "clip": False}
+    assert evaluation_defaults("noise") == {"sigma": 25, "clip": False, "grain": 0, "gray": 0}
     assert evaluation_defaults("jpeg") == {"quality": 20}
     assert evaluation_defaults("demosaic") == {"channel_order": "rgb"}
     assert evaluation_defaults("rain") == DEGRADATIONS["rain"].__kwdefaults__

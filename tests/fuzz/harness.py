@@ -76,7 +76,8 @@ def refusal_is_clear(message: str, name: str | None = None) -> None:
     Raises:
         Fault: If it is not.
     """
-    if len(message.strip()) < 12 or len(message) > LONGEST:
+    length = len(message.replace(name, "") if name else message)  # a folder may be as deep as it likes
+    if len(message.strip()) < 12 or length > LONGEST:
         raise Fault(f"message of {len(message)} characters: {message[:200]!r}")
     if "Traceback (most recent" in message:
         raise Fault(f"message with a traceback: {message[:200]!r}")

@@ -63,7 +63,7 @@ def test_the_head_makes_the_image_of_its_features(name: str) -> None:
     network.eval()
     assert found.shape[0] == 6
     assert found.dtype == np.float32
-    (head,) = (getattr(network, part) for part in network.head)
+    head = torch.nn.Sequential(*network.head_modules())
     with torch.no_grad():
         restored, levels = network(images, features="also")
         made = head(torch.from_numpy(found))

@@ -15,6 +15,7 @@ import pytest
 import torch
 from commands import in_this_process
 from PIL import Image
+from small_networks import build
 from torch import nn
 
 from dcpt_arch import NAFNet, RestorationBackbone
@@ -32,6 +33,7 @@ from dcpt_models.inference.restorer import (
     average_over_symmetries,
 )
 from dcpt_models.inference.tiling import cover, join, plan
+from dcpt_models.inference.told import Told
 from dcpt_models.runtime.devices import choose_device
 from dcpt_models.runtime.memory import bytes_per_pixel, free_main_memory, free_memory, is_out_of_memory, used_memory
 
@@ -116,6 +118,11 @@ def test_tiles_cover_every_side_and_weights_sum_to_one() -> None:
                     assert end == axis.length or start + axis.tile - end >= axis.overlap // 4
                     total[begin:end] += weight
                 torch.testing.assert_close(total, torch.ones(axis.length))
+                own = [
+                    (start // multiple + part.start, start // multiple + part.stop)
+                    for start, part in zip(axis.starts, axis.own(multiple), strict=True)
+                ]
+                assert [begin for begin, _ in own] + [axis.length // multiple] == [0] + [end for _, end in own]
 
 
 def test_tiles_fill_what_memory_allows() -> None:
@@ -254,6 +261,27 @@ def test_a_gray_network_runs_on_each_channel(tta: bool, cat) -> None:
         alone = restored(np.ascontiguousarray(pixels[..., channel : channel + 1]), network, tta=tta)
         assert np.array_equal(found[..., channel], alone[..., 0])
     assert worst(found, pixels) > 0.001
+
+
+def test_all_tiles_are_steered_by_what_the_guide_sees_in_the_whole_photograph(cat) -> None:
+    """A photograph that is bright on one side only: its tiles, alone, would be told other degradations than it."""
+    network = build("GuidedNAFNet").eval()
+    pixels = cat[:260, :390].copy()
+    pixels[:, 200:] //= 8
+    seen: list[torch.Tensor] = []
+    steered = network.steered
+    network.steered = lambda x, told: (seen.append(told), steered(x, told))[1]
+    tiled, tiling = Restorer(network, CPU, "fp32", tile=128, overlap=32).restore(pixels)
+    assert tiling.count == len(seen) == 12
+    assert all(torch.equal(each, seen[0]) for each in seen)
+    image = torch.from_numpy(to_float(pixels).transpose(2, 0, 1))[None]
+    with torch.no_grad():
+        whole, first = (network(part, features="guide").sigmoid() for part in (image, image[..., :128, :128]))
+    # Where tiles end they see less than the whole.
+    assert (seen[0] - whole).abs().max() < 0.2 * (seen[0] - first).abs().max()
+    network.steered = steered
+    again = Restorer(Told(network, seen[0][0].tolist()), CPU, "fp32", tile=128, overlap=32).restore(pixels)[0]
+    assert np.array_equal(tiled, again)
 
 
 def test_an_enlarging_network_gives_the_same_in_tiles(cat) -> None:

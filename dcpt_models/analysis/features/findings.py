@@ -14,7 +14,14 @@ from basicsr.archs import build_network
 
 from dcpt_arch import AnyBackbone
 from dcpt_arch.backbones.base import NOTE, RestorationBackbone
-from dcpt_arch.checkpoints.loading import CheckpointError, detect_family, find_weights, load_network, read_checkpoint
+from dcpt_arch.checkpoints.loading import (
+    CheckpointError,
+    detect_family,
+    find_weights,
+    load_network,
+    noted_in,
+    read_checkpoint,
+)
 from dcpt_common import markdown
 from dcpt_models.analysis.features.extraction import Level, extract_features
 from dcpt_models.analysis.features.probes import (
@@ -146,7 +153,8 @@ def architecture(file: Path) -> dict[str, Any]:
     family = detect_family(state)
     if family is None:
         raise CheckpointError(f"{file}: weights of an unknown network")
-    return {"type": family.network.__name__, **family.arguments(family.convert(state))}
+    arguments = {**family.arguments(family.convert(state)), **noted_in(content, family)}
+    return {"type": family.network.__name__, **arguments}
 
 
 def study(
