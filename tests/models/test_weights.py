@@ -57,6 +57,10 @@ def gain(network: torch.nn.Module, found: list[dict[str, Any]]) -> float:
         return float(np.mean([psnr(network(s["lq"][None])[0], s["gt"]) - psnr(s["lq"], s["gt"]) for s in found]))
 
 
+def test_they_come_with_the_local_converter_that_they_were_validated_with(network) -> None:
+    assert network.tlc_size == read_options(default_package().options).values["network_g"]["tlc_size"]
+
+
 def test_they_are_small() -> None:
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= 16e6
 
@@ -64,13 +68,13 @@ def test_they_are_small() -> None:
 def test_the_five_degradations_of_the_demo_are_reduced(folder, network) -> None:
     gains = {section["name"]: gain(network, samples(section, folder)) for section in DEMO.values()}
     assert len(gains) == 5
-    least = {"haze": 5.0, "rain": 7.0, "noise": 7.5, "motion_blur": 0.4, "low_light": 12.0}
+    least = {"haze": 6.5, "rain": 7.5, "noise": 8.7, "motion_blur": 0.5, "low_light": 13.0}
     assert all(gains[name] >= least[name] for name in least), gains
 
 
 @pytest.mark.parametrize(
     ("name", "least"),
-    [("defocus_blur", 0.8), ("jpeg", 0.35), ("snow", 5.5), ("demosaic", 3.0), ("inpainting", 6.0)],
+    [("defocus_blur", 1.1), ("jpeg", 0.6), ("snow", 6.2), ("demosaic", 4.2), ("inpainting", 6.0)],
 )
 def test_so_are_the_others(folder, network, name: str, least: float) -> None:
     found = samples({"name": name, "degradation": name}, folder)
@@ -78,7 +82,7 @@ def test_so_are_the_others(folder, network, name: str, least: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("haze+noise", 6.0), ("low_light+noise", 9.0), ("motion_blur+jpeg", 0.05), ("rain+haze", 5.0)]
+    ("name", "least"), [("haze+noise", 6.2), ("low_light+noise", 11.0), ("motion_blur+jpeg", 0.05), ("rain+haze", 5.5)]
 )
 def test_and_two_at_once(folder, network, name: str, least: float) -> None:
     found = samples({"name": name, "degradation": name}, folder)
@@ -87,7 +91,7 @@ def test_and_two_at_once(folder, network, name: str, least: float) -> None:
 
 def test_faint_noise_is_reduced_too(folder, network) -> None:
     found = samples({"name": "noise", "degradation": "noise", "parameters": {"sigma": 5}}, folder)
-    assert gain(network, found) >= 2.5
+    assert gain(network, found) >= 3.2
 
 
 def test_clean_photographs_come_back_unharmed(folder, network) -> None:
