@@ -13,7 +13,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,6 +118,8 @@ def check_value(value: Any, annotation: Any, path: tuple[str, ...] = ()) -> list
     """
     annotation = getattr(annotation, "__value__", annotation)  # what Python 3.12's `type X = ...` stands for
     origin, args = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if not isinstance(origin, Hashable):  # no type; which Python 3.13 lets pass as one
+        return []
     if origin is Annotated:
         problems = check_value(value, args[0], path)
         refusals = (each.refusal(value) for each in args[1:] if isinstance(each, Range) and not problems)

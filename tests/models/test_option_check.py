@@ -232,6 +232,7 @@ def test_annotations_that_cannot_be_resolved_leave_the_others_checked():
     declared = declared_by(odd)
     assert check_mapping({"a": object(), "b": 1, "c": "x", "d": None}, declared) == []
     assert [p.path for p in check_mapping({"a": 1, "b": "x"}, declared)] == [("b",)]
+    assert check_value("x", [1, 2]) == []
 
 
 def test_fields_made_at_run_time_work():
