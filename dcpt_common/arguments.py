@@ -1,9 +1,20 @@
-"""Types of numbers on command lines: what is out of range is refused by argparse, with an example."""
+"""Types of numbers and texts on command lines: what is out of range is refused by argparse, with an example."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+
+
+def filled(text: str) -> str:
+    """A `type=` of argparse for names and paths: `--gt ""`, as of a variable that is not set, is not no --gt.
+
+    Raises:
+        argparse.ArgumentTypeError: If the text is empty.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
 
 
 def whole(least: int) -> Callable[[str], int]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dcpt_common import to_json
+from dcpt_common.arguments import filled
 from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.datasets.locating import locate, open_images
@@ -37,15 +38,19 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_import(parser)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--source", nargs="+", metavar="NAME", help="published data sets, by name in sources.yml")
-    what.add_argument("-opt", metavar="FILE", help="all published data sets that an option file reads")
-    what.add_argument("--gt", metavar="FOLDER", help="ground truth, or photographs to degrade, of your own")
+    what.add_argument(
+        "--source", nargs="+", type=filled, metavar="NAME", help="published data sets, by name in sources.yml"
+    )
+    what.add_argument("-opt", type=filled, metavar="FILE", help="all published data sets that an option file reads")
+    what.add_argument(
+        "--gt", type=filled, metavar="FOLDER", help="ground truth, or photographs to degrade, of your own"
+    )
     what.add_argument("--verify", nargs="+", type=Path, metavar="FILE", help="read LMDBs again; 1 if any image is bad")
     what.add_argument("--stage", nargs="+", metavar="PLACE", help="copy LMDBs, from folders or URLs, to a local disk")
     parser.add_argument("--to", metavar="DIR", help="where --stage copies to: the option file's stage_to")
     parser.add_argument("--shards", type=int, metavar="N", help="make N LMDBs at the same time that are read as one")
     parser.add_argument("--root", help="root of the data sets (default: datasets, or the option file's)")
-    parser.add_argument("--lq", metavar="FOLDER", help="degraded images of your own")
+    parser.add_argument("--lq", type=filled, metavar="FOLDER", help="degraded images of your own")
     parser.add_argument(
         "--pairing",
         nargs="+",
@@ -53,7 +58,7 @@ def parse() -> argparse.Namespace:
         metavar="RULE",
         help="same (default), prefix, or two templates, for degraded images and ground truth: rain-{} norain-{}",
     )
-    parser.add_argument("--degradation", metavar="NAME", help="class label of your own images")
+    parser.add_argument("--degradation", type=filled, metavar="NAME", help="class label of your own images")
     parser.add_argument("--out", type=Path, metavar="FILE", help="LMDB of your own images, *.lmdb")
     parser.add_argument("--form", choices=FORMS, help="how images are stored (default: raw)")
     parser.add_argument(

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from dcpt_arch.checkpoints.others import open_network
 from dcpt_common import to_json
-from dcpt_common.arguments import between, whole
+from dcpt_common.arguments import between, filled, whole
 from dcpt_common.progress import ProgressBar
 from dcpt_data import DataError
 from dcpt_data.images.file_lists import Job, find_images, is_there, list_failures, name_targets
@@ -95,6 +95,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--remove",
+        type=filled,
         metavar="WHAT",
         help="what is wrong with the images, noise+jpeg for instance, where the network does not see it by itself, or "
         "sees what is not there; the included one knows noise, motion_blur, defocus_blur, jpeg, haze, snow, rain, "

@@ -121,7 +121,9 @@ def test_it_passes_its_check(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_what_it_starts_from_is_made_by_another_file_for_the_same_network(name: str) -> None:
     for label, (maker, path) in starts_from(name).items():
-        assert values(maker)["network_g"] == values(name)["network_g"]
+        made, wanted = values(maker)["network_g"], values(name)["network_g"]
+        grows = label == "g" and at(name, "path:strict_load_g") is False  # parts that are new begin as the identity
+        assert made == wanted or (grows and made.items() < wanted.items())
         found = re.fullmatch(rf"net_{label}_(latest|\d+)\.pth", Path(path).name)
         assert found, path
         if found[1] != "latest":

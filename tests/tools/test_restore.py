@@ -133,6 +133,7 @@ def test_what_is_wrong_can_be_told(commands: Commands, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("a.png", "--remove", ""), "argument --remove: must not be empty"),
         (("a.png", "--remove", "noise+hase"), "this network does not know 'hase'; did you mean 'haze'?"),
         (("a.png", "--strength", "1.5"), "must be a number from 0 to 1"),
         (("a.png", "--watch", "."), "give images, or --watch FOLDER"),
