@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dcpt_common import CLEAN, to_json
-from dcpt_common.arguments import filled, whole
+from dcpt_common.arguments import whole
 from dcpt_data import DataError
 from dcpt_data.degradations import check_parameters, degradation_names, degrade, degrade_for_evaluation, labels
 from dcpt_data.degradations.registry import Image
@@ -39,7 +39,7 @@ def parse() -> argparse.Namespace:
     add_import(parser)
     parser.add_argument("photograph", type=Path, nargs="?", help="an image file")
     task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument("--name", type=filled, help="degrade the photograph: a degradation, or several joined by +")
+    task.add_argument("--name", help="degrade the photograph: a degradation, or several joined by +")
     task.add_argument("--sheet", type=Path, metavar="FILE", help="draw all degradations of the photograph into a file")
     parser.add_argument("--restored", action="store_true", help="with --sheet: and what the included network restores")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the degraded image, 8 bit (needed with --name)")
