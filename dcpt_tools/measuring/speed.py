@@ -98,6 +98,7 @@ def step(session: Session, name: str) -> Iterator[Row]:
 
 def compiled_step(session: Session) -> Iterator[Row]:
     """An iteration of restoration training in bf16, as it is and compiled (`train:compile`)."""
+    torch.compiler.reset()  # else sizes that another part has compiled for make these variable
     batch = Batch(1, 32, str(session.device)) if session.small else Batch(4, 128, str(session.device))
     for name in NETWORKS[:1] if session.small else NETWORKS:
         calls: dict[str, Call] = {}
