@@ -81,8 +81,7 @@ def simple_gate(x: torch.Tensor) -> torch.Tensor:
 class NAFNet(RestorationBackbone):
     """A U-shaped network of NAFBlocks with one long residual around it.
 
-    The feature levels are the outputs of the decoder stages; the head is the refinement and the last
-    convolution.
+    The feature levels are the outputs of the decoder stages; the head is the refinement and the last convolution.
 
     Args:
         in_channels: Channels of the input image.

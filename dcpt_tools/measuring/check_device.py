@@ -1,7 +1,7 @@
 """Check a device in a few minutes: is it set up right, how fast is it, and what would the paper's recipes cost on it?
 
   dcpt check-device --minutes 8
-  dcpt check-device --device cpu --minutes 3 --out /tmp/devices
+  dcpt check-device --device cpu --minutes 3 --out devices
 
 In this order: facts; networks, metrics, degradations and methods against the processor; iterations and images a second
 beside the published forms; a run that is killed and resumed; hours of the recipes; torch.compile, CUDA graphs. When the
