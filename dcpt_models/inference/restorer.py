@@ -60,6 +60,7 @@ class Restorer:
             memory allows, which on a processor is measured on the first images.
         overlap: Pixels that neighbouring tiles share.
         max_memory: Bytes that the process may take on the device; None for a share of what is free.
+        told: What a `GuidedNAFNet` is to remove, 1 x classes in [0, 1]; None for what it sees itself.
 
     Attributes:
         dtype: What is computed with; None until the first image has decided.
@@ -83,6 +84,7 @@ class Restorer:
         tile: int | None = None,
         overlap: int = OVERLAP,
         max_memory: int | None = None,
+        told: torch.Tensor | None = None,
     ) -> None:
         self.name = str(getattr(network, "architecture", type(network).__name__))
         self.scale, self.multiple = int(getattr(network, "scale", 1)), int(getattr(network, "size_multiple", 1))
@@ -104,7 +106,8 @@ class Restorer:
             self.dtype = torch.float32
         self.per_pixel = bytes_per_pixel(network, self.channels)
         self.batched = device.type == "cuda"
-        self._told: torch.Tensor | None = None  # of the image that is restored
+        self.told = None if told is None else told.to(device)
+        self._told = self.told  # of the image that is restored, whoever told it
         self._speeds = TileSpeeds() if tile is None and not self.batched else None
         # Of pixels at once; halved when memory runs out.
         self._limit = {None: LARGEST, 0: 2**62}.get(tile) or max(LARGEST, (tile or 0) ** 2)
@@ -156,18 +159,21 @@ class Restorer:
         return pad_to_multiple(image[None], self.multiple)[0]
 
     def _seen(self, pixels: np.ndarray, tiling: Tiling) -> torch.Tensor | None:
-        """What a guided network sees in an image that is cut: all tiles are to be restored alike.
+        """What is to be removed from an image: as told, or what a guided network sees in an image that is cut.
 
-        Its answer is made of means and deviations over the image, here over the features of all tiles.
+        All tiles are to be restored alike. The guide's answer is made of means and deviations over the image, here over
+        the features of all tiles.
 
         Returns:
             1 x classes, or None where each tile may be judged by itself: it is the whole image, or there is no guide.
         """
         network = self.network
+        if self.told is not None:
+            return self.told
         if tiling.count == 1 or self.channels == 1 or not isinstance(network, GuidedNAFNet):
             return None
         stride, features = network.feature_info[-1].stride, []
-        with self._computing():
+        with self._computing(self.dtype):
             for top, rows in zip(tiling.down.starts, tiling.down.own(stride), strict=True):
                 for left, columns in zip(tiling.across.starts, tiling.across.own(stride), strict=True):
                     tile = self._tile(pixels[top : top + tiling.down.tile, left : left + tiling.across.tile])
@@ -175,10 +181,9 @@ class Restorer:
                     features.append(seen[..., rows, columns].flatten(2))
             return network.guide.answer(torch.cat(features, 2)).sigmoid()
 
-    def _computing(self) -> AbstractContextManager[object]:
-        """Within it, convolutions and matrix products are computed as was chosen."""
-        reduced = self.dtype == torch.bfloat16
-        return torch.autocast(self.device.type, torch.bfloat16) if reduced else nullcontext()
+    def _computing(self, dtype: torch.dtype | None) -> AbstractContextManager[object]:
+        """Within it, convolutions and matrix products are computed in bfloat16, if it is that."""
+        return torch.autocast(self.device.type, dtype) if dtype == torch.bfloat16 else nullcontext()
 
     def _timed(self, tiles: torch.Tensor, tiling: Tiling) -> torch.Tensor:
         """Restore tiles; what they took is noted where tiles are chosen by it."""
@@ -255,7 +260,6 @@ class Restorer:
             rows = rows[:, : len(result) - begin, : result.shape[1]].clamp(0, 1).mul(greatest).round()
             kept = rows.to(torch.uint8 if greatest == 255 else torch.int32).permute(1, 2, 0).cpu().numpy()
             result[begin : begin + len(kept)] = kept
-        self._told = None
         return result
 
     def _run(self, tiles: torch.Tensor) -> torch.Tensor:
@@ -273,8 +277,7 @@ class Restorer:
         return image if tiles.shape[1] == 3 else image.mean(1, keepdim=True)
 
     def _forward(self, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        reduced = dtype == torch.bfloat16
-        with torch.autocast(self.device.type, dtype) if reduced else nullcontext():
+        with self._computing(dtype):
             x = x.contiguous(memory_format=torch.channels_last)
             told = self._told
             image = (self.network(x) if told is None else self.network.steered(x, told.expand(len(x), -1))).float()
@@ -284,7 +287,7 @@ class Restorer:
                 f"{self.name} makes {tuple(image.shape)} of {tuple(x.shape)}; it is no restoration network"
             )
         if not image.isfinite().all():
-            way_out = "try --precision fp32" if reduced else "these weights cannot restore this image"
+            way_out = "try --precision fp32" if dtype == torch.bfloat16 else "these weights cannot restore this image"
             raise RestoreError(f"{self.name} gives NaN or infinite values; {way_out}")
         return image
 

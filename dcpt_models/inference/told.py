@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,34 +14,16 @@ from dcpt_models.inference.diagnoser import option_file_of
 from dcpt_models.options.files import read_options
 
 
-class Told(nn.Module):
-    """A network that removes the degradations that it is told, whatever its guide sees.
-
-    Args:
-        network: What restores.
-        present: Of each of its classes, whether it is there, 0 to 1.
-    """
-
-    present: torch.Tensor
-
-    def __init__(self, network: GuidedNAFNet, present: Sequence[float]) -> None:
-        super().__init__()
-        self.network, self.architecture = network, type(network).__name__
-        self.size_multiple, self.in_channels = network.size_multiple, network.image_channels()
-        self.register_buffer("present", torch.tensor([present]), persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Restore N x C x H x W in [0, 1]."""
-        return self.network.steered(x, self.present.expand(len(x), -1))
-
-
-def tell(network: nn.Module, removed: str, weights: Path) -> Told:
-    """Let a network remove one degradation, or several joined by +.
+def tell(network: nn.Module, removed: str, weights: Path) -> torch.Tensor:
+    """What a `Restorer` is told, so that its network removes one degradation, or several joined by +.
 
     Args:
         network: That of `weights`.
         removed: The degradations.
         weights: Its checkpoint, in a folder with the option file that names its classes.
+
+    Returns:
+        1 x classes, 1 for each of the degradations and 0 for the others.
 
     Raises:
         OptionError: If the network cannot be told, or does not know one of them.
@@ -60,7 +41,7 @@ def tell(network: nn.Module, removed: str, weights: Path) -> Told:
         raise OptionError(
             f"{weights}: the option file beside it names {len(known)} degradations, the network has others"
         )
-    return Told(network, [float(name in names) for name in known])
+    return torch.tensor([[float(name in names) for name in known]])
 
 
 def classes(weights: Path) -> list[str]:

@@ -202,13 +202,14 @@ def restorer_of(arguments: argparse.Namespace, weights: Path) -> Restorer:
     """
     network = open_network(weights)
     return Restorer(
-        tell(network, arguments.remove, weights) if arguments.remove else network,
+        network,
         choose_device(arguments.device),
         arguments.precision,
         arguments.tta,
         arguments.tile,
         arguments.overlap,
         arguments.max_memory and int(1e9 * arguments.max_memory),
+        tell(network, arguments.remove, weights) if arguments.remove else None,
     )
 
 

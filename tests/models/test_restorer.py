@@ -33,7 +33,6 @@ from dcpt_models.inference.restorer import (
     average_over_symmetries,
 )
 from dcpt_models.inference.tiling import cover, join, plan
-from dcpt_models.inference.told import Told
 from dcpt_models.runtime.devices import choose_device
 from dcpt_models.runtime.memory import bytes_per_pixel, free_main_memory, free_memory, is_out_of_memory, used_memory
 
@@ -280,7 +279,7 @@ def test_all_tiles_are_steered_by_what_the_guide_sees_in_the_whole_photograph(ca
     # Where tiles end they see less than the whole.
     assert (seen[0] - whole).abs().max() < 0.2 * (seen[0] - first).abs().max()
     network.steered = steered
-    again = Restorer(Told(network, seen[0][0].tolist()), CPU, "fp32", tile=128, overlap=32).restore(pixels)[0]
+    again = Restorer(network, CPU, "fp32", tile=128, overlap=32, told=seen[0]).restore(pixels)[0]
     assert np.array_equal(tiled, again)
 
 

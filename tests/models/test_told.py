@@ -29,18 +29,31 @@ def test_it_removes_what_it_is_told(weights: Path) -> None:
     assert classes(weights) == KNOWN
     with torch.no_grad():
         for words, row in (("rain", [0.0, 0, 1]), ("haze+noise", [1.0, 1, 0])):
+            told = tell(network, words, weights)
+            assert told.tolist() == [row]
             expected = network(x, degradations=torch.tensor([row, row]))[0]
-            assert torch.equal(tell(network, words, weights)(x), expected)
+            assert torch.equal(network.steered(x, told.expand(2, -1)), expected)
             assert not torch.equal(expected, network(x))
 
 
-def test_it_is_run_as_the_network_is(weights: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_whole_photographs_and_their_tiles_are_restored_as_told(weights: Path, precision: str) -> None:
     network = build("GuidedNAFNet")
-    told, plain = (Restorer(each, torch.device("cpu"), "fp32") for each in (tell(network, "haze", weights), network))
-    assert (told.name, told.multiple, told.channels) == (plain.name, plain.multiple, plain.channels)
-    assert told.per_pixel == pytest.approx(plain.per_pixel, rel=0.1)
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
-    assert not np.array_equal(told.restore(pixels)[0], plain.restore(pixels)[0])
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 70, 3)).astype(np.uint8)
+    seen: list[torch.Tensor] = []
+    steered = network.steered
+    network.steered = lambda x, told: (seen.append(told), steered(x, told))[1]
+    for tile, count in ((0, 1), (64, 4)):
+        restorer = Restorer(network, torch.device("cpu"), precision, tile=tile, overlap=16)
+        plain = restorer.restore(pixels)[0]
+        seen.clear()
+        told = tell(network, "haze", weights)
+        restorer = Restorer(network, torch.device("cpu"), precision, tile=tile, overlap=16, told=told)
+        result, tiling = restorer.restore(pixels)
+        assert tiling.count == count
+        assert len(seen) >= count
+        assert all(each.tolist() == [[0, 1, 0]] for each in seen)
+        assert not np.array_equal(result, plain)
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,8 @@ class Engine:
             raise OptionError(f"no network {name!r} here; choose one of the list")
         given = self.arguments
         network, memory = self._network(self.files[name]), given.max_memory and int(1e9 * given.max_memory)
-        if removed:
-            network = tell(network, JOIN.join(removed), self.files[name])
-        return Restorer(network, self.device, given.precision, ensemble, tile, given.overlap, memory)
+        told = tell(network, JOIN.join(removed), self.files[name]) if removed else None
+        return Restorer(network, self.device, given.precision, ensemble, tile, given.overlap, memory, told)
 
     def _network(self, file: Path) -> torch.nn.Module:
         if self._last is None or self._last[0] != file:
