@@ -39,7 +39,8 @@ def tell(network: nn.Module, removed: str, weights: Path) -> torch.Tensor:
             raise OptionError(f"--remove {removed}: this network does not know {name!r}{nearest(name, known)}")
     if len(known) != network.steer_middle.linear.in_features:
         raise OptionError(
-            f"{weights}: the option file beside it names {len(known)} degradations, the network has others"
+            f"{weights}: the option file beside it names {len(known)} degradations, the network has others; put "
+            "the one there that it was trained with"
         )
     return torch.tensor([[float(name in names) for name in known]])
 
